@@ -1,0 +1,232 @@
+//! The checked configuration. `roadstead-config` makes it from TOML and is the only place that
+//! knows defaults and rules; here a value that exists is a value that is right.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+
+use crate::{AddressRange, SourceName};
+
+/// The whole file, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `[[source]]`, at least one.
+    pub sources: Vec<Source>,
+    /// `[[pool]]`, in the order of the file; no two overlap.
+    pub pools: Vec<Pool>,
+    /// `[paths]`.
+    pub paths: Paths,
+    /// `[speaker]`.
+    pub speaker: Speaker,
+    /// `[router]`.
+    pub router: Router,
+}
+
+/// One `[[source]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Unique; part of every key.
+    pub name: SourceName,
+    /// Where the objects come from.
+    pub kind: SourceKind,
+}
+
+/// Where the objects of a source come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// A directory of YAML and JSON.
+    Directory(PathBuf),
+}
+
+/// One `[[pool]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Unique name.
+    pub name: Arc<str>,
+    /// Disjoint ranges in the order of the file.
+    pub addresses: Vec<AddressRange>,
+    /// Addresses never handed out.
+    pub reserved: Vec<AddressRange>,
+    /// Used without being asked for by name or address.
+    pub auto_assign: bool,
+    /// Lower is preferred; `None` (nothing said, or 0) comes last, then the order of the file.
+    pub priority: Option<u32>,
+    /// Only Services of these namespaces; empty = all.
+    pub namespaces: Vec<Arc<str>>,
+    /// Only Services whose labels match; `None` = all.
+    pub service_selector: Option<Selector>,
+    /// Passes over IPv4 addresses that end in .0 or .255.
+    pub avoid_buggy_ips: bool,
+    /// How the addresses are announced.
+    pub announce: Announce,
+    /// The legs (interface names) on which the pool is visible; `None` = every leg of the speaker.
+    pub interfaces: Option<Vec<Arc<str>>>,
+    /// Whether Services may share an address of this pool.
+    pub sharing: Sharing,
+    /// `host_addresses = true`: the pool names addresses of this host itself. Only the ports of
+    /// Services are claimed, the host keeps the rest, and nothing is announced for them.
+    pub host_addresses: bool,
+}
+
+/// How the addresses of a pool are announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// ARP and NDP.
+    pub l2: bool,
+    /// BGP (kept for the issue that brings it; accepted, not yet served).
+    pub bgp: bool,
+}
+
+/// Which Services may share an address where their ports differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Never.
+    Off,
+    /// Services of one namespace that name the same sharing key (default).
+    Key,
+    /// Services that name the same sharing key, of any namespace.
+    KeyAcrossNamespaces,
+    /// Every Service, when the pool has no free address left (the VM with one address).
+    WhenFull,
+}
+
+/// A label selector: all of it must match (the meaning of `metav1.LabelSelector`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// `key = "value"`.
+    pub match_labels: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl Selector {
+    /// Whether all labels asked for are there with their values.
+    pub fn matches(&self, labels: &BTreeMap<Arc<str>, Arc<str>>) -> bool {
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+}
+
+/// `[paths]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// One subdirectory per daemon: ledger, last assignments, status in directory mode.
+    pub state: PathBuf,
+    /// One subdirectory per daemon: local sockets.
+    pub runtime: PathBuf,
+    /// A bpffs mount of our own.
+    pub bpffs: PathBuf,
+}
+
+impl Paths {
+    /// State directory of one daemon (`speaker`, `router`).
+    pub fn state_of(&self, daemon: &str) -> PathBuf {
+        self.state.join(daemon)
+    }
+
+    /// Local socket of one daemon.
+    pub fn socket_of(&self, daemon: &str) -> PathBuf {
+        self.runtime.join(daemon).join("local.sock")
+    }
+}
+
+/// `[speaker]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    /// Legs to announce on; `None` = every interface that is up, has an address and is Ethernet.
+    pub interfaces: Option<Vec<Arc<str>>>,
+    /// Take only Services that name our `loadBalancerClass`.
+    pub class_only: bool,
+    /// Announce only what the router reports as programmed and ready.
+    pub require_ready: bool,
+    /// `[speaker.l2]`.
+    pub l2: L2,
+    /// Metrics, `/healthz`, `/readyz`.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// `[speaker.l2]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct L2 {
+    /// How an address is probed before its first announcement.
+    pub probe: Probe,
+    /// Mean interval of the refresh of announcements (jittered ±25 %).
+    pub refresh: Duration,
+    /// How many of the next free addresses of each pool are probed ahead of need.
+    pub probe_ahead: usize,
+}
+
+/// `l2.probe`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Three probes within 200 ms, announce, and go on listening on the RFC's schedule.
+    Fast,
+    /// RFC 5227 §2.1.1 and RFC 4862 §5.4 in full: 4 to 7 s.
+    Rfc5227,
+    /// No probing.
+    Off,
+}
+
+/// `[router]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    /// Legs the program is attached to; `None` = every Ethernet interface that is up.
+    pub interfaces: Option<Vec<Arc<str>>>,
+    /// Dedicated SNAT addresses; empty = the host's own address on the route to each node.
+    pub snat_addresses: Vec<IpAddr>,
+    /// Port range for SNAT on the host's own addresses, inclusive.
+    pub snat_ports: (u16, u16),
+    /// Capacity of the flow table; `None` = sized by the machine's memory.
+    pub flows: Option<u32>,
+    /// Nodes must have an address inside these prefixes; empty = any.
+    pub nodes_allowed: Vec<IpNet>,
+    /// How long established flows of a draining node are kept (S4).
+    pub drain_deadline: Duration,
+    /// Log every new flow to the journal.
+    pub log_flows: bool,
+    /// `[router.health]`.
+    pub health: Health,
+    /// Metrics, `/healthz`, `/readyz`.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// `[router.health]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// How often a node's base verdict is renewed.
+    pub interval: Duration,
+    /// How long one probe may take.
+    pub timeout: Duration,
+    /// Consecutive failures that make a backend unhealthy.
+    pub fall: u32,
+    /// Consecutive successes that make it healthy again.
+    pub rise: u32,
+    /// What the base verdict of a node asks.
+    pub node_probe: NodeProbe,
+    /// Probes per second in all, over every node and Service.
+    pub budget: u32,
+    /// Share of unhealthy backends (percent) above which all are used (S3).
+    pub panic_threshold: u8,
+    /// How long the weight of a recovered backend climbs; zero = at once.
+    pub slow_start: Duration,
+}
+
+/// What the base verdict of a node asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeProbe {
+    /// kube-proxy's `GET :PORT/healthz` where it answers, else a TCP connection to one NodePort.
+    Auto {
+        /// kube-proxy's health port.
+        port: u16,
+    },
+    /// kube-proxy's `GET :PORT/healthz` only.
+    KubeProxy {
+        /// kube-proxy's health port.
+        port: u16,
+    },
+    /// A TCP connection to one sentinel NodePort of the Services in hand.
+    NodePort,
+}

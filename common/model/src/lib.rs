@@ -1,0 +1,28 @@
+//! The vocabulary of Roadstead: pure types that every other crate shares.
+//!
+//! Nothing here does I/O, reads a clock or holds a lock. The types are grouped by subject:
+//!
+//! * [`key`]: names of sources, Services and nodes, and the small enums of the field.
+//! * [`object`]: the Kubernetes objects as the daemons see them, already defaulted and validated.
+//! * [`snapshot`]: one immutable view of all sources.
+//! * [`config`]: the checked configuration (`roadstead-config` makes it from TOML).
+//! * [`range`]: ranges of addresses.
+//! * [`local`]: the messages of the daemons' local sockets.
+//! * [`problem`]: what is wrong with an input, with file and line.
+//! * [`reason`]: the distinct reasons that a user meets in conditions.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod key;
+pub mod local;
+pub mod object;
+pub mod problem;
+pub mod range;
+pub mod reason;
+pub mod snapshot;
+
+pub use key::{Family, NodeKey, Protocol, ServiceKey, SourceName};
+pub use problem::{Location, Problem};
+pub use range::AddressRange;
+pub use snapshot::Snapshot;

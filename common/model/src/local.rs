@@ -1,0 +1,363 @@
+//! The messages of the daemons' local sockets: HTTP with JSON over a Unix socket, one per daemon.
+//!
+//! The **speaker's** socket is the only authority on assignments:
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/assignments?after=N` | [`Assignments`]; waits up to 25 s for a generation other than N |
+//! | `GET /v1/status` | [`SpeakerStatus`] |
+//! | `POST /v1/drain`, `POST /v1/undrain` ([`DrainRequest`], `self` only) | [`Done`] |
+//! | `POST /v1/confirm` | [`Done`] |
+//!
+//! The **router's** socket says what is programmed:
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/programmed?after=N` | [`Programmed`]; waits up to 25 s for a generation other than N |
+//! | `GET /v1/status` | [`RouterStatus`] |
+//! | `GET /v1/flows?…` | [`Flows`] |
+//! | `POST /v1/drain`, `POST /v1/undrain` ([`DrainRequest`], a node) | [`Done`] |
+//!
+//! A refused request is answered with a 4xx status and a [`Refusal`].
+
+use std::{net::IpAddr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Problem, Protocol, ServiceKey, SourceName, reason::Condition, snapshot::SourceState,
+};
+
+/// What the speaker has assigned and where it may be answered for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignments {
+    /// Counts up with every change, over restarts too (it is kept in the ledger).
+    pub generation: u64,
+    /// One entry per Service that holds an address.
+    pub services: Vec<Assignment>,
+    /// One entry per address in use.
+    pub vips: Vec<Vip>,
+}
+
+/// The addresses and ports of one Service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Whose.
+    pub service: ServiceKey,
+    /// The VIPs, at most one per family.
+    pub addresses: Vec<IpAddr>,
+    /// The ports claimed on each of them.
+    pub ports: Vec<PortClaim>,
+    /// The Service is gone or changing and only waits for its address to fall silent: existing
+    /// flows go on, the router keeps what is programmed.
+    #[serde(default)]
+    pub withdrawing: bool,
+}
+
+/// A protocol and a port on a VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PortClaim {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The Service port, not the NodePort.
+    pub port: u16,
+}
+
+/// One address in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vip {
+    /// The address.
+    pub address: IpAddr,
+    /// Whether it is on no interface or is the host's own.
+    pub kind: VipKind,
+    /// Legs on which it may be reached, by interface name; `None` = every leg.
+    pub visible_on: Option<Vec<Arc<str>>>,
+    /// Legs on which the kernel program shall answer ARP and NDP for it now. Empty before the
+    /// first announcement, during a withdrawal, and for a host's own address.
+    pub answer_on: Vec<Arc<str>>,
+}
+
+/// Whether a VIP is on no interface or is the host's own address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VipKind {
+    /// On no interface: every packet to it is ours to answer.
+    Virtual,
+    /// The host's own: only the claimed ports are ours, the rest goes to the host's stack.
+    Host,
+}
+
+/// What the router has programmed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Programmed {
+    /// Counts up with every change of this message within one run of the router.
+    pub generation: u64,
+    /// The generation of [`Assignments`] that the kernel now reflects; 0 = none yet.
+    pub applied: u64,
+    /// Whether the program is attached to every leg it should be.
+    pub attached: bool,
+    /// Per Service of the applied assignments.
+    pub services: Vec<ServiceServing>,
+    /// Addresses for which the kernel program answers ARP and NDP, with the legs.
+    pub answering: Vec<Answering>,
+}
+
+/// An address that the kernel program answers for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answering {
+    /// The address.
+    pub address: IpAddr,
+    /// Interface names.
+    pub legs: Vec<Arc<str>>,
+}
+
+/// Whether one Service's packets would be served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceServing {
+    /// Whose.
+    pub service: ServiceKey,
+    /// The verdict.
+    pub serving: Serving,
+    /// Why, in one sentence; empty where `Ready`.
+    #[serde(default)]
+    pub message: String,
+}
+
+/// The router's verdict on a Service, in the terms of S3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Serving {
+    /// Not programmed, or no probe has passed yet: no first announcement.
+    Pending,
+    /// Programmed, and at least one backend has passed a probe.
+    Ready,
+    /// Was ready; probes fail now. Doubt: spread over all, keep announcing.
+    Degraded,
+    /// Knowledge that nothing can serve: no node is eligible, or EndpointSlices are there and none
+    /// is ready. Withdraw.
+    Unserved,
+}
+
+/// Body of `POST /v1/drain` and `POST /v1/undrain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainRequest {
+    /// What to drain.
+    pub target: DrainTarget,
+}
+
+/// What to drain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DrainTarget {
+    /// This edge host: withdraw every announcement.
+    #[serde(rename = "self")]
+    Host,
+    /// A node: no new flows, established ones until the deadline. `NAME` or `SOURCE/NAME`.
+    Node(String),
+}
+
+/// A request was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What was done, in one sentence.
+    pub message: String,
+}
+
+/// A request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why, and what would be right.
+    pub error: String,
+}
+
+/// One daemon in `status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// `speaker` or `router`.
+    pub name: String,
+    /// The version of the binary.
+    pub version: String,
+    /// As `/readyz` says.
+    pub ready: bool,
+    /// Generation of the snapshot in use.
+    pub generation: u64,
+    /// What is not well with the daemon itself (disk full, no peer daemon, a leg missing, …).
+    pub conditions: Vec<Condition>,
+}
+
+/// What the speaker knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpeakerStatus {
+    /// Itself.
+    pub daemon: DaemonStatus,
+    /// Each source and whether it is knowledge or doubt.
+    pub sources: Vec<(SourceName, SourceState)>,
+    /// What is wrong with the inputs.
+    pub problems: Vec<Problem>,
+    /// Every Service that is ours, served or not.
+    pub services: Vec<SpeakerService>,
+    /// Every pool with its use.
+    pub pools: Vec<PoolStatus>,
+    /// Whether the host is drained.
+    pub drained: bool,
+}
+
+/// One Service as the speaker sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpeakerService {
+    /// Identity.
+    pub service: ServiceKey,
+    /// Addresses held.
+    pub addresses: Vec<IpAddr>,
+    /// Where each is announced.
+    pub announced: Vec<Announced>,
+    /// `Allocated` and `Announced`, with reasons.
+    pub conditions: Vec<Condition>,
+}
+
+/// One address announced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    /// The address.
+    pub address: IpAddr,
+    /// `l2` (later also `bgp`).
+    pub by: String,
+    /// The leg.
+    pub interface: Arc<str>,
+}
+
+/// Use of one pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Addresses that may be handed out, as text (an IPv6 pool exceeds JSON's numbers).
+    pub total: String,
+    /// Addresses held.
+    pub used: u64,
+}
+
+/// What the router knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterStatus {
+    /// Itself.
+    pub daemon: DaemonStatus,
+    /// Every Service of the assignments.
+    pub services: Vec<RouterService>,
+    /// Every node.
+    pub nodes: Vec<NodeStatus>,
+    /// Legs with the program attached.
+    pub legs: Vec<LegStatus>,
+    /// Packets dropped by reason, since the maps were created.
+    pub drops: Vec<(String, u64)>,
+    /// Flows in the table and its capacity.
+    pub flows: (u64, u64),
+}
+
+/// One Service as the router sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterService {
+    /// Identity.
+    pub service: ServiceKey,
+    /// Its ports with their backends.
+    pub ports: Vec<PortStatus>,
+    /// `Programmed`, `BackendsHealthy`, `ClientAddressPreserved`, with reasons.
+    pub conditions: Vec<Condition>,
+}
+
+/// One port with its backends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The Service port.
+    pub port: u16,
+    /// One per node and family.
+    pub backends: Vec<BackendStatus>,
+}
+
+/// One backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// `metadata.name` of the node.
+    pub node: Arc<str>,
+    /// The node's address.
+    pub address: IpAddr,
+    /// The NodePort.
+    pub port: u16,
+    /// Its state.
+    pub state: BackendState,
+    /// Relative share of new flows; 0 = none.
+    pub weight: u32,
+    /// Why it is in this state; empty where healthy.
+    pub reason: String,
+}
+
+/// State of a backend, as the contract spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendState {
+    /// Probes pass.
+    Healthy,
+    /// Probes fail.
+    Unhealthy,
+    /// Gets no new flows, keeps established ones until the deadline.
+    Draining,
+    /// Just recovered: its weight climbs.
+    SlowStart,
+    /// Not probed yet.
+    Unknown,
+}
+
+/// One node as the router sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Source of the node.
+    pub source: SourceName,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Base verdict.
+    pub state: BackendState,
+    /// Why.
+    pub reason: String,
+}
+
+/// One leg as the router sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegStatus {
+    /// Interface name.
+    pub name: Arc<str>,
+    /// Whether the program is attached.
+    pub attached: bool,
+    /// Why not; empty where attached.
+    pub reason: String,
+}
+
+/// Answer of `GET /v1/flows`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flows {
+    /// The flows that match, at most the limit asked for.
+    pub flows: Vec<Flow>,
+    /// Whether more matched.
+    pub truncated: bool,
+}
+
+/// One flow: which client stands behind a SNAT port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The client.
+    pub client: (IpAddr, u16),
+    /// VIP and port.
+    pub vip: (IpAddr, u16),
+    /// Source towards the node.
+    pub snat: (IpAddr, u16),
+    /// Node and NodePort.
+    pub node: (IpAddr, u16),
+    /// TCP state, or `udp`.
+    pub state: String,
+    /// Seconds since the last packet of either direction.
+    pub idle_seconds: u64,
+}

@@ -1,0 +1,13 @@
+//! The router's pure half: what the kernel maps should hold, and how to get there.
+//!
+//! Everything is a function of its arguments: `now` is passed in, nothing here does I/O.
+//!
+//! * [`maps`]: what the kernel maps can hold, and the trait that reads and writes them.
+//! * [`maglev`]: the tables that spread connections.
+//! * [`health`]: verdicts on nodes and backends from probes and passive signals.
+//! * [`plan`]: assignments + snapshot + health → wanted maps.
+//! * [`diff`]: wanted against installed → ordered operations.
+
+#![forbid(unsafe_code)]
+
+pub mod maps;
