@@ -24,9 +24,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Problem, Protocol, ServiceKey, SourceName, reason::Condition, snapshot::SourceState,
-};
+use crate::{Problem, Protocol, ServiceKey, SourceName, reason::Condition, snapshot::SourceState};
 
 /// What the speaker has assigned and where it may be answered for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,12 @@ pub struct Condition {
 
 impl Condition {
     /// A condition from its four parts.
-    pub fn new(kind: &str, status: ConditionStatus, reason: &str, message: impl Into<String>) -> Self {
+    pub fn new(
+        kind: &str,
+        status: ConditionStatus,
+        reason: &str,
+        message: impl Into<String>,
+    ) -> Self {
         Self { kind: kind.into(), status, reason: reason.into(), message: message.into() }
     }
 }

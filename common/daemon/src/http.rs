@@ -1,0 +1,116 @@
+//! `/metrics`, `/healthz` and `/readyz` over TCP, for machines that watch.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::ready::Readiness;
+
+/// Connections served at once; further ones wait in the listen queue.
+const CONNECTIONS: usize = 32;
+
+/// The metrics listener of one daemon.
+#[derive(Debug)]
+pub struct Metrics {
+    listener: TcpListener,
+    registry: Arc<Registry>,
+    readiness: Readiness,
+}
+
+impl Metrics {
+    /// Binds the listener.
+    ///
+    /// # Errors
+    /// When the address is taken or not the host's.
+    pub async fn bind(
+        address: SocketAddr,
+        registry: Registry,
+        readiness: Readiness,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen for metrics on {address}: {error}"))
+        })?;
+        Ok(Self { listener, registry: Arc::new(registry), readiness })
+    }
+
+    /// Serves for ever; dropping the future closes the listener and every connection.
+    pub async fn serve(self) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a metrics connection could not be accepted");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let (registry, readiness) = (self.registry.clone(), self.readiness.clone());
+            connections.spawn(async move {
+                let service = service_fn(move |request| {
+                    let response = answer(&request, &registry, &readiness);
+                    async move { Ok::<_, Infallible>(response) }
+                });
+                let _ = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+                drop(place);
+            });
+            while connections.try_join_next().is_some() {}
+        }
+    }
+}
+
+fn answer(
+    request: &Request<Incoming>,
+    registry: &Registry,
+    readiness: &Readiness,
+) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
+    }
+    match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "ok\n".into()),
+        "/readyz" => match readiness.waiting_for().as_slice() {
+            [] => text(StatusCode::OK, "ok\n".into()),
+            waiting => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("waiting for {}\n", waiting.join(", ")),
+            ),
+        },
+        "/metrics" => metrics(registry),
+        _ => text(StatusCode::NOT_FOUND, "/metrics, /healthz or /readyz\n".into()),
+    }
+}
+
+fn metrics(registry: &Registry) -> Response<Full<Bytes>> {
+    let mut body = String::new();
+    if encode(&mut body, registry).is_err() {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be encoded\n".into());
+    }
+    let mut response = text(StatusCode::OK, body);
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+    );
+    response
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+}

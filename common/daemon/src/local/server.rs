@@ -1,0 +1,233 @@
+//! The serving side of the local socket.
+
+use std::{
+    convert::Infallible,
+    fs,
+    future::Future,
+    io,
+    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::unistd::{Uid, geteuid};
+use roadstead_model::local::Refusal;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::Semaphore,
+    task::JoinSet,
+};
+
+/// Largest request body.
+const BODY: usize = 64 * 1024;
+/// Connections served at once; further ones wait in the listen queue.
+const CONNECTIONS: usize = 64;
+
+/// One request.
+#[derive(Debug)]
+pub struct Call {
+    /// `GET` or `POST`.
+    pub method: Method,
+    /// The path, without the query.
+    pub path: String,
+    /// The query, as written.
+    pub query: String,
+    body: Bytes,
+    privileged: bool,
+}
+
+impl Call {
+    /// The first value of a query key.
+    pub fn parameter(&self, key: &str) -> Option<&str> {
+        self.query.split('&').find_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            (name == key).then_some(value)
+        })
+    }
+
+    /// The `after=N` of a long poll.
+    pub fn after(&self) -> Option<u64> {
+        self.parameter("after")?.parse().ok()
+    }
+
+    /// The body, for requests that change something.
+    ///
+    /// # Errors
+    /// A refusal, when the caller may not change anything or the body is not understood.
+    pub fn order<T: DeserializeOwned>(&self) -> Result<T, Answer> {
+        self.check_privilege()?;
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Answer::refuse(StatusCode::BAD_REQUEST, format!("the body is not understood: {error}"))
+        })
+    }
+
+    /// Refuses callers that are neither root nor the daemon's own user.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn check_privilege(&self) -> Result<(), Answer> {
+        if self.privileged {
+            return Ok(());
+        }
+        let error = "only root and the daemon's own user may change anything; try sudo";
+        Err(Answer::refuse(StatusCode::FORBIDDEN, error))
+    }
+}
+
+/// One answer.
+#[derive(Debug)]
+pub struct Answer {
+    status: StatusCode,
+    body: Bytes,
+}
+
+impl Answer {
+    /// `200` with a value.
+    pub fn json<T: Serialize>(value: &T) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(body) => Self { status: StatusCode::OK, body: body.into() },
+            Err(error) => Self::refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        }
+    }
+
+    /// A refusal that says what would be right.
+    pub fn refuse(status: StatusCode, error: impl Into<String>) -> Self {
+        let body = serde_json::to_vec(&Refusal { error: error.into() }).unwrap_or_default();
+        Self { status, body: body.into() }
+    }
+
+    /// `404`.
+    pub fn unknown(call: &Call) -> Self {
+        Self::refuse(
+            StatusCode::NOT_FOUND,
+            format!("no such request: {} {}", call.method, call.path),
+        )
+    }
+}
+
+/// Why the socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the local socket {}", path.display())]
+pub struct ServerError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// A bound local socket.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+}
+
+impl Server {
+    /// Binds the socket, in place of one that a killed daemon left behind. The caller holds the
+    /// daemon's [`crate::lock::DirectoryLock`], so nobody else serves there.
+    ///
+    /// # Errors
+    /// When the directory or the socket cannot be made.
+    pub fn bind(path: &Path) -> Result<Self, ServerError> {
+        let listener =
+            open(path).map_err(|source| ServerError { path: path.to_path_buf(), source })?;
+        Ok(Self { listener })
+    }
+
+    /// Answers every call by `handle`, for ever. Dropping the future closes every connection; a
+    /// call that was being answered is cut off, and its client asks again.
+    pub async fn serve<F, R>(self, handle: F)
+    where
+        F: Fn(Call) -> R + Send + Sync + 'static,
+        R: Future<Output = Answer> + Send + 'static,
+    {
+        let handle = Arc::new(handle);
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, mostly: waiting is all that can be done.
+                    tracing::warn!(%error, "a local connection could not be accepted");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let handle = handle.clone();
+            connections.spawn(async move {
+                connection(stream, handle).await;
+                drop(place);
+            });
+            while connections.try_join_next().is_some() {}
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<UnixListener> {
+    if let Some(directory) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+    }
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => fs::remove_file(path)?,
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "not a socket")),
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+async fn connection<F, R>(stream: UnixStream, handle: Arc<F>)
+where
+    F: Fn(Call) -> R + Send + Sync + 'static,
+    R: Future<Output = Answer> + Send + 'static,
+{
+    let privileged = stream.peer_cred().is_ok_and(|peer| {
+        let uid = Uid::from_raw(peer.uid());
+        uid.is_root() || uid == geteuid()
+    });
+    let service = service_fn(move |request| {
+        let handle = handle.clone();
+        async move {
+            let answer = match read(request, privileged).await {
+                Ok(call) => handle(call).await,
+                Err(refusal) => refusal,
+            };
+            Ok::<_, Infallible>(response(answer))
+        }
+    });
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+async fn read(request: Request<Incoming>, privileged: bool) -> Result<Call, Answer> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, BODY).collect().await.map_err(|_| {
+        Answer::refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("the body exceeds {BODY} bytes"))
+    })?;
+    Ok(Call {
+        method: head.method,
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        body: body.to_bytes(),
+        privileged,
+    })
+}
+
+fn response(answer: Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() = answer.status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response
+}

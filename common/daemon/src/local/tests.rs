@@ -1,0 +1,68 @@
+use std::sync::Arc;
+
+use roadstead_model::local::{Assignments, Done, DrainRequest, DrainTarget};
+
+use super::{Answer, Call, Client, ClientError, Server};
+use crate::publish::{Published, published};
+
+async fn handle(call: Call, assignments: Published<Assignments>) -> Answer {
+    match (call.method.as_str(), call.path.as_str()) {
+        ("GET", "/v1/assignments") => Answer::json(assignments.after(call.after()).await.as_ref()),
+        ("POST", "/v1/drain") => match call.order::<DrainRequest>() {
+            Ok(request) => Answer::json(&Done { message: format!("{:?}", request.target) }),
+            Err(refusal) => refusal,
+        },
+        _ => Answer::unknown(&call),
+    }
+}
+
+#[tokio::test]
+async fn a_long_poll_answers_when_the_generation_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("speaker/local.sock");
+    let (publisher, assignments) = published(Assignments { generation: 7, ..Default::default() });
+    let server = Server::bind(&socket).unwrap();
+    let serving = tokio::spawn(server.serve(move |call| handle(call, assignments.clone())));
+    let client = Arc::new(Client::new(&socket));
+
+    let now: Assignments = client.get("/v1/assignments").await.unwrap();
+    assert_eq!(now.generation, 7);
+
+    let poll = {
+        let client = client.clone();
+        tokio::spawn(async move { client.get::<Assignments>("/v1/assignments?after=7").await })
+    };
+    publisher.publish(Assignments { generation: 8, ..Default::default() });
+    assert_eq!(poll.await.unwrap().unwrap().generation, 8);
+    serving.abort();
+}
+
+#[tokio::test]
+async fn orders_are_carried_out_and_nonsense_is_refused_in_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("local.sock");
+    let (_publisher, assignments) = published(Assignments::default());
+    let server = Server::bind(&socket).unwrap();
+    let serving = tokio::spawn(server.serve(move |call| handle(call, assignments.clone())));
+    let client = Client::new(&socket);
+
+    let done: Done =
+        client.post("/v1/drain", &DrainRequest { target: DrainTarget::Host }).await.unwrap();
+    assert_eq!(done.message, "Host");
+    let error = client.post::<_, Done>("/v1/drain", &"banana").await.unwrap_err();
+    assert!(matches!(&error, ClientError::Refused(why) if why.contains("not understood")));
+    let error = client.get::<Done>("/v1/banana").await.unwrap_err();
+    assert!(matches!(&error, ClientError::Refused(why) if why.contains("/v1/banana")));
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_socket_left_behind_is_replaced_and_a_missing_daemon_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("local.sock");
+    drop(Server::bind(&socket).unwrap());
+    assert!(socket.exists());
+    let error = Client::new(&socket).get::<Done>("/v1/status").await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    Server::bind(&socket).unwrap();
+}
