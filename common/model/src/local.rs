@@ -116,6 +116,10 @@ pub struct ServiceServing {
     pub service: ServiceKey,
     /// The verdict.
     pub serving: Serving,
+    /// Addresses of it that are known to be served by nothing while others are (no node has an
+    /// address of that family): these are not announced.
+    #[serde(default)]
+    pub withheld: Vec<IpAddr>,
     /// Why, in one sentence; empty where `Ready`.
     #[serde(default)]
     pub message: String,

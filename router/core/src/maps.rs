@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -161,8 +162,9 @@ pub struct VipEntry {
     pub legs: u32,
 }
 
-/// A Maglev table: the backend of each slot, [`NO_BACKEND`] in all of them when empty.
-pub type Table = Box<[BackendId]>;
+/// A Maglev table: the backend of each slot, [`NO_BACKEND`] in all of them when empty. Shared: what
+/// is wanted and what is installed are mostly the same tables.
+pub type Table = Arc<[BackendId]>;
 
 /// Everything the maps hold apart from flows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
