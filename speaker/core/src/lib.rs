@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The speaker's pure half: no I/O, no clock, no random source; `now` is an argument.
+//!
+//! * [`gate`]: when an address may be answered for, and when it may be given back (S3, S5).
+
+#![forbid(unsafe_code)]
+
+pub mod gate;

@@ -1,0 +1,436 @@
+//! When an address may be answered for: "doubt holds, knowledge withdraws" (S3), and when it may be
+//! given back: only after it is silent (S5).
+//!
+//! The gate knows nothing of packets. It is told what the allocator holds, what the router says of
+//! the Services, and what the announcer has seen on the wire, and decides per address:
+//!
+//! | the router says of the live Services | not answered for so far | answered for so far |
+//! |---|---|---|
+//! | one is Ready or Degraded | open | stays open |
+//! | all are Unserved (knowledge) | closed | closes |
+//! | anything else: Pending, unheard of, no router (doubt) | closed | **stays open** |
+//! | no live Service, or the host is drained (knowledge) | closed | closes |
+//!
+//! Opening: probe, announce, then let the kernel answer. Closing: tell the kernel to be silent,
+//! wait until the router says that it is, and only then release.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use roadstead_model::{
+    ServiceKey,
+    local::{Programmed, Serving, VipKind},
+    reason::{Condition, ConditionStatus},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Name of a leg.
+pub type Leg = Arc<str>;
+/// Addresses with the legs on which each is answered for.
+pub type Answers = BTreeMap<IpAddr, BTreeSet<Leg>>;
+
+/// One address that the allocator holds.
+#[derive(Clone, Debug)]
+pub struct Holding {
+    /// The address.
+    pub address: IpAddr,
+    /// Virtual or the host's own.
+    pub kind: VipKind,
+    /// Services that are served on it.
+    pub live: Vec<ServiceKey>,
+    /// Services that only wait for it to fall silent.
+    pub leaving: Vec<ServiceKey>,
+    /// Legs on which it is to be announced.
+    pub legs: Vec<Leg>,
+    /// Generation of the assignments that first named the live Services on it: what the router
+    /// says of an older one is not about them.
+    pub since: u64,
+}
+
+/// What the announcer has seen of an address on a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Being probed.
+    Probing,
+    /// Probed: nobody answered.
+    Probed,
+    /// Announced by us.
+    Announced,
+    /// Another holds it; we do not announce it.
+    Conflict {
+        /// Who.
+        mac: [u8; 6],
+    },
+}
+
+/// Everything that a decision rests on.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// What the allocator holds.
+    pub holdings: &'a [Holding],
+    /// The last that the router said; `None` = nothing since this speaker started.
+    pub programmed: Option<&'a Programmed>,
+    /// Whether announcements wait for the router at all.
+    pub require_ready: bool,
+    /// Whether the host is drained.
+    pub drained: bool,
+    /// What the announcer has seen.
+    pub wire: &'a BTreeMap<(IpAddr, Leg), Wire>,
+    /// Generation of the assignments published last.
+    pub published: u64,
+}
+
+/// What the announcer shall do with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Probe it, so that a later announcement need not wait; do not announce it.
+    Probe,
+    /// Announce it as soon as it is probed.
+    Announce,
+    /// Announce it at once: it was answered for before a restart.
+    Resume,
+}
+
+/// One address for the announcer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The address.
+    pub address: IpAddr,
+    /// On these legs.
+    pub legs: Vec<Leg>,
+    /// What to do with it.
+    pub hold: Hold,
+}
+
+/// What follows from the facts.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// For the announcer.
+    pub wanted: Vec<Wanted>,
+    /// For the kernel program, and for the disk: where each address is answered for.
+    pub answers: Answers,
+    /// For the allocator: these Services may be released from these addresses.
+    pub released: Vec<(IpAddr, ServiceKey)>,
+    /// For people: the condition `Announced` of every Service.
+    pub conditions: BTreeMap<ServiceKey, Condition>,
+}
+
+/// Remembers which addresses are open and which are closing.
+#[derive(Clone, Debug, Default)]
+pub struct Gate {
+    /// Open addresses.
+    open: BTreeSet<IpAddr>,
+    /// Addresses answered for before a restart that the announcer has not spoken of yet.
+    resumed: Answers,
+    /// Addresses that were open, with the generation that tells the router to be silent.
+    closing: BTreeMap<IpAddr, u64>,
+}
+
+/// Whether an address is to be answered for, and why (not).
+enum Decision {
+    Open(Certainty),
+    Closed(Reason),
+}
+
+enum Certainty {
+    Ready,
+    Degraded(String),
+    Held(String),
+}
+
+enum Reason {
+    Drained,
+    Leaving,
+    Unserved(String),
+    Pending(String),
+    NoRouter,
+}
+
+impl Gate {
+    /// A gate that goes on where the last run stopped: `answers` is what it kept on disk.
+    pub fn restore(answers: Answers) -> Self {
+        Self { open: answers.keys().copied().collect(), resumed: answers, closing: BTreeMap::new() }
+    }
+
+    /// Decides on every address. Level-triggered: the same facts give the same verdict again.
+    pub fn step(&mut self, facts: &Facts<'_>) -> Verdict {
+        self.forget_unheld(facts);
+        let mut verdict = Verdict::default();
+        for holding in facts.holdings {
+            let decision = self.decide(holding, facts);
+            match &decision {
+                Decision::Open(_) => self.open(holding, facts, &mut verdict),
+                Decision::Closed(_) => self.close(holding, facts, &mut verdict),
+            }
+            self.release(holding, facts, &mut verdict);
+            for service in &holding.live {
+                let condition = condition(holding, &decision, facts);
+                merge(&mut verdict.conditions, service, condition);
+            }
+        }
+        verdict
+    }
+
+    /// Addresses that the allocator no longer holds at all were released before; one that a lost
+    /// ledger forgot is no longer in any pool's books and must not be answered for (S1).
+    fn forget_unheld(&mut self, facts: &Facts<'_>) {
+        let held = |address: &IpAddr| facts.holdings.iter().any(|h| h.address == *address);
+        self.open.retain(held);
+        self.resumed.retain(|address, _| held(address));
+        self.closing.retain(|address, _| held(address));
+        self.resumed.retain(|address, legs| {
+            legs.retain(|leg| !facts.wire.contains_key(&(*address, leg.clone())));
+            !legs.is_empty()
+        });
+    }
+
+    fn decide(&self, holding: &Holding, facts: &Facts<'_>) -> Decision {
+        if facts.drained {
+            return Decision::Closed(Reason::Drained);
+        }
+        if holding.live.is_empty() {
+            return Decision::Closed(Reason::Leaving);
+        }
+        if !facts.require_ready {
+            return Decision::Open(Certainty::Ready);
+        }
+        let heard = Heard::of(holding, facts);
+        if heard.ready {
+            return Decision::Open(Certainty::Ready);
+        }
+        if let Some(message) = heard.degraded {
+            return Decision::Open(Certainty::Degraded(message));
+        }
+        if heard.unserved == holding.live.len() {
+            return Decision::Closed(Reason::Unserved(heard.message));
+        }
+        if self.open.contains(&holding.address) {
+            return Decision::Open(Certainty::Held(heard.message));
+        }
+        match facts.programmed {
+            None => Decision::Closed(Reason::NoRouter),
+            Some(_) => Decision::Closed(Reason::Pending(heard.message)),
+        }
+    }
+
+    fn open(&mut self, holding: &Holding, facts: &Facts<'_>, verdict: &mut Verdict) {
+        let address = holding.address;
+        self.closing.remove(&address);
+        self.open.insert(address);
+        if holding.kind == VipKind::Host {
+            return;
+        }
+        let answered: BTreeSet<Leg> =
+            holding.legs.iter().filter(|leg| self.answers(address, leg, facts)).cloned().collect();
+        if !answered.is_empty() {
+            verdict.answers.insert(address, answered);
+        }
+        let resumes = self.resumed.contains_key(&address);
+        let hold = if resumes { Hold::Resume } else { Hold::Announce };
+        verdict.wanted.push(Wanted { address, legs: holding.legs.clone(), hold });
+    }
+
+    fn answers(&self, address: IpAddr, leg: &Leg, facts: &Facts<'_>) -> bool {
+        match facts.wire.get(&(address, leg.clone())) {
+            Some(wire) => *wire == Wire::Announced,
+            None => self.resumed.get(&address).is_some_and(|legs| legs.contains(leg)),
+        }
+    }
+
+    fn close(&mut self, holding: &Holding, facts: &Facts<'_>, verdict: &mut Verdict) {
+        let address = holding.address;
+        self.resumed.remove(&address);
+        if self.open.remove(&address) && holding.kind == VipKind::Virtual {
+            self.closing.insert(address, facts.published.saturating_add(1));
+        }
+        if self.closing.contains_key(&address) && is_silent(address, &self.closing, facts) {
+            self.closing.remove(&address);
+        }
+        let may_probe = !holding.live.is_empty() && !facts.drained;
+        if may_probe && holding.kind == VipKind::Virtual {
+            let legs = holding.legs.clone();
+            verdict.wanted.push(Wanted { address, legs, hold: Hold::Probe });
+        }
+    }
+
+    /// A Service leaves an address that others live on at once: the address goes on being
+    /// announced, only the port is unprogrammed. The last one leaves when the address is silent.
+    fn release(&self, holding: &Holding, facts: &Facts<'_>, verdict: &mut Verdict) {
+        let waits = holding.live.is_empty()
+            && (self.closing.contains_key(&holding.address)
+                || announced(holding.address, facts.wire));
+        if !waits {
+            let released = holding.leaving.iter().map(|s| (holding.address, s.clone()));
+            verdict.released.extend(released);
+        }
+    }
+}
+
+/// What the router says of the live Services of one address.
+#[derive(Default)]
+struct Heard {
+    ready: bool,
+    degraded: Option<String>,
+    unserved: usize,
+    message: String,
+}
+
+impl Heard {
+    fn of(holding: &Holding, facts: &Facts<'_>) -> Self {
+        let mut heard = Self::default();
+        let Some(programmed) = facts.programmed.filter(|p| p.applied >= holding.since) else {
+            return heard;
+        };
+        let ours = programmed.services.iter().filter(|s| holding.live.contains(&s.service));
+        for service in ours {
+            match service.serving {
+                Serving::Ready => heard.ready = true,
+                Serving::Degraded => heard.degraded = Some(service.message.clone()),
+                Serving::Unserved => {
+                    heard.unserved += 1;
+                    heard.message.clone_from(&service.message);
+                }
+                Serving::Pending => heard.message.clone_from(&service.message),
+            }
+        }
+        heard
+    }
+}
+
+/// Whether nobody answers for a closing address any more: our own sockets are done with it, and
+/// the router has applied the assignments that told it to be silent. A router not heard of yet may
+/// have left its program behind, answering.
+fn is_silent(address: IpAddr, closing: &BTreeMap<IpAddr, u64>, facts: &Facts<'_>) -> bool {
+    if announced(address, facts.wire) {
+        return false;
+    }
+    match facts.programmed {
+        Some(programmed) => {
+            closing.get(&address).is_none_or(|told| programmed.applied >= *told)
+                && !programmed.answering.iter().any(|a| a.address == address && !a.legs.is_empty())
+        }
+        None => !facts.require_ready,
+    }
+}
+
+fn announced(address: IpAddr, wire: &BTreeMap<(IpAddr, Leg), Wire>) -> bool {
+    wire.iter().any(|((held, _), wire)| *held == address && *wire == Wire::Announced)
+}
+
+fn condition(holding: &Holding, decision: &Decision, facts: &Facts<'_>) -> Condition {
+    use ConditionStatus::{False, True};
+    let said = |status, reason: &str, message: String| {
+        Condition::new("Announced", status, reason, message)
+    };
+    let address = holding.address;
+    match decision {
+        Decision::Closed(reason) => {
+            let (reason, message) = closed_in_words(address, reason);
+            said(False, reason, message)
+        }
+        Decision::Open(_) if holding.kind == VipKind::Host => said(
+            True,
+            "HostAddress",
+            format!("{address} is this host's own address: nothing is announced for it"),
+        ),
+        Decision::Open(certainty) => match on_the_wire(holding, facts.wire) {
+            Err((reason, message)) => said(False, reason, message),
+            Ok(legs) => match certainty {
+                Certainty::Ready => {
+                    said(True, "Probed", format!("{address} is announced on {legs}"))
+                }
+                Certainty::Degraded(why) => said(
+                    True,
+                    "Degraded",
+                    format!("{address} stays announced on {legs} although {why}"),
+                ),
+                Certainty::Held(why) => said(
+                    True,
+                    "Held",
+                    format!(
+                        "{address} stays announced on {legs}; the router is not sure: {}",
+                        or_silent(why)
+                    ),
+                ),
+            },
+        },
+    }
+}
+
+fn closed_in_words(address: IpAddr, reason: &Reason) -> (&'static str, String) {
+    match reason {
+        Reason::Drained => {
+            ("Drained", "this host is drained; `roadstead undrain` brings it back".into())
+        }
+        Reason::Leaving => ("Withdrawing", format!("{address} is being withdrawn")),
+        Reason::Unserved(why) => ("NothingServes", format!("{address} is not announced: {why}")),
+        Reason::Pending(why) => {
+            ("NotReady", format!("{address} waits for the router: {}", or_silent(why)))
+        }
+        Reason::NoRouter => (
+            "RouterSilent",
+            format!("{address} waits for roadstead-router, which has not answered yet"),
+        ),
+    }
+}
+
+fn or_silent(why: &str) -> &str {
+    if why.is_empty() { "it has not spoken of this service yet" } else { why }
+}
+
+/// The legs on which an open address is announced, or what keeps it from all of them.
+fn on_the_wire(
+    holding: &Holding,
+    wire: &BTreeMap<(IpAddr, Leg), Wire>,
+) -> Result<String, (&'static str, String)> {
+    let address = holding.address;
+    let state = |leg: &Leg| wire.get(&(address, leg.clone()));
+    let announced: Vec<&str> = holding
+        .legs
+        .iter()
+        .filter(|leg| state(leg) == Some(&Wire::Announced))
+        .map(AsRef::as_ref)
+        .collect();
+    if !announced.is_empty() {
+        return Ok(announced.join(", "));
+    }
+    if holding.legs.is_empty() {
+        let message =
+            format!("{address} fits no leg: give its pool `interfaces`, or bring the interface up");
+        return Err(("NoLeg", message));
+    }
+    let conflict = holding.legs.iter().find_map(|leg| match state(leg) {
+        Some(Wire::Conflict { mac }) => Some((leg, mac)),
+        _ => None,
+    });
+    Err(match conflict {
+        Some((leg, mac)) => (
+            "ConflictOnWire",
+            format!("{address} is in use by {} on {leg}; free it there or reserve it", hex(mac)),
+        ),
+        None => ("Probing", format!("{address} is being probed on {}", holding.legs.join(", "))),
+    })
+}
+
+fn hex(mac: &[u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// A Service with two addresses tells the worse of its two conditions.
+fn merge(
+    conditions: &mut BTreeMap<ServiceKey, Condition>,
+    service: &ServiceKey,
+    condition: Condition,
+) {
+    let worse = |old: &Condition| {
+        old.status == ConditionStatus::True && condition.status != ConditionStatus::True
+    };
+    if conditions.get(service).is_none_or(worse) {
+        conditions.insert(service.clone(), condition);
+    }
+}

@@ -1,0 +1,228 @@
+use roadstead_model::{
+    SourceName,
+    local::{Answering, ServiceServing},
+};
+
+use super::*;
+
+const ADDRESS: &str = "192.0.2.10";
+
+struct World {
+    gate: Gate,
+    holdings: Vec<Holding>,
+    programmed: Option<Programmed>,
+    wire: BTreeMap<(IpAddr, Leg), Wire>,
+    drained: bool,
+    published: u64,
+}
+
+fn address() -> IpAddr {
+    ADDRESS.parse().unwrap()
+}
+
+fn service(name: &str) -> ServiceKey {
+    ServiceKey::new(&SourceName::new("local"), "default", name)
+}
+
+fn leg() -> Leg {
+    "eth0".into()
+}
+
+impl World {
+    fn new() -> Self {
+        let holding = Holding {
+            address: address(),
+            kind: VipKind::Virtual,
+            live: vec![service("web")],
+            leaving: vec![],
+            legs: vec![leg()],
+            since: 1,
+        };
+        Self {
+            gate: Gate::default(),
+            holdings: vec![holding],
+            programmed: None,
+            wire: BTreeMap::new(),
+            drained: false,
+            published: 1,
+        }
+    }
+
+    fn says(&mut self, serving: Serving) -> &mut Self {
+        let service = ServiceServing {
+            service: service("web"),
+            serving,
+            message: "probes fail".into(),
+            withheld: vec![],
+        };
+        let answering = self.programmed.take().map(|p| p.answering).unwrap_or_default();
+        self.programmed = Some(Programmed {
+            applied: self.published,
+            services: vec![service],
+            answering,
+            ..Programmed::default()
+        });
+        self
+    }
+
+    fn wire(&mut self, wire: Option<Wire>) -> &mut Self {
+        match wire {
+            Some(wire) => self.wire.insert((address(), leg()), wire),
+            None => self.wire.remove(&(address(), leg())),
+        };
+        self
+    }
+
+    fn step(&mut self) -> Verdict {
+        let facts = Facts {
+            holdings: &self.holdings,
+            programmed: self.programmed.as_ref(),
+            require_ready: true,
+            drained: self.drained,
+            wire: &self.wire,
+            published: self.published,
+        };
+        self.gate.step(&facts)
+    }
+
+    fn announced() -> Self {
+        let mut world = Self::new();
+        world.says(Serving::Ready).step();
+        world.wire(Some(Wire::Announced)).step();
+        world
+    }
+
+    fn answers(&mut self) -> bool {
+        self.step().answers.contains_key(&address())
+    }
+
+    fn reason(&mut self) -> String {
+        self.step().conditions.remove(&service("web")).unwrap().reason
+    }
+}
+
+#[test]
+fn the_first_announcement_needs_a_passed_probe() {
+    let mut world = World::new();
+    assert_eq!(world.step().wanted[0].hold, Hold::Probe);
+    assert_eq!(world.reason(), "RouterSilent");
+    world.says(Serving::Pending);
+    assert_eq!(world.step().wanted[0].hold, Hold::Probe);
+    assert_eq!(world.reason(), "NotReady");
+    world.says(Serving::Ready);
+    assert_eq!(world.step().wanted[0].hold, Hold::Announce);
+    assert!(!world.answers(), "the kernel must not answer before the wire was probed");
+    world.wire(Some(Wire::Announced));
+    assert!(world.answers());
+    assert_eq!(world.reason(), "Probed");
+}
+
+#[test]
+fn a_verdict_about_an_older_assignment_does_not_count() {
+    let mut world = World::new();
+    world.says(Serving::Ready);
+    world.holdings[0].since = 2;
+    assert_eq!(world.step().wanted[0].hold, Hold::Probe);
+}
+
+#[test]
+fn doubt_holds() {
+    for doubt in [Serving::Pending, Serving::Degraded] {
+        let mut world = World::announced();
+        assert!(world.says(doubt).answers(), "{doubt:?}");
+    }
+    let mut world = World::announced();
+    world.programmed = None;
+    assert!(world.answers(), "a router that is gone is doubt");
+    world.programmed = Some(Programmed { applied: 1, ..Programmed::default() });
+    assert!(world.answers(), "a router that forgot the service is doubt");
+}
+
+#[test]
+fn knowledge_withdraws() {
+    let mut world = World::announced();
+    assert!(!world.says(Serving::Unserved).answers());
+    assert_eq!(world.reason(), "NothingServes");
+
+    let mut world = World::announced();
+    world.drained = true;
+    assert!(!world.answers());
+    assert_eq!(world.reason(), "Drained");
+
+    let mut world = World::announced();
+    world.holdings[0].leaving = std::mem::take(&mut world.holdings[0].live);
+    assert!(!world.answers());
+}
+
+#[test]
+fn one_service_that_serves_keeps_a_shared_address() {
+    let mut world = World::announced();
+    world.holdings[0].live.push(service("mail"));
+    assert!(world.says(Serving::Unserved).answers(), "of the other one nothing is known yet");
+}
+
+#[test]
+fn released_only_when_socket_and_kernel_are_silent() {
+    let mut world = World::announced();
+    let answering = Answering { address: address(), legs: vec![leg()] };
+    world.programmed.as_mut().unwrap().answering = vec![answering];
+    world.holdings[0].leaving = std::mem::take(&mut world.holdings[0].live);
+    assert!(world.step().released.is_empty());
+
+    world.wire(None);
+    assert!(world.step().released.is_empty(), "the kernel still answers");
+
+    world.programmed.as_mut().unwrap().answering.clear();
+    assert!(world.step().released.is_empty(), "that may be from before the order");
+
+    world.published = 2;
+    world.programmed.as_mut().unwrap().applied = 2;
+    assert_eq!(world.step().released, [(address(), service("web"))]);
+}
+
+#[test]
+fn an_address_never_answered_for_is_released_at_once() {
+    let mut world = World::new();
+    world.step();
+    world.holdings[0].leaving = std::mem::take(&mut world.holdings[0].live);
+    assert_eq!(world.step().released, [(address(), service("web"))]);
+}
+
+#[test]
+fn a_service_leaves_a_shared_address_at_once() {
+    let mut world = World::announced();
+    world.holdings[0].leaving = vec![service("mail")];
+    let verdict = world.step();
+    assert_eq!(verdict.released, [(address(), service("mail"))]);
+    assert!(verdict.answers.contains_key(&address()));
+}
+
+#[test]
+fn a_restart_goes_on_answering_before_anybody_has_spoken() {
+    let mut world = World::new();
+    world.gate = Gate::restore(Answers::from([(address(), BTreeSet::from([leg()]))]));
+    let verdict = world.step();
+    assert_eq!(verdict.wanted[0].hold, Hold::Resume);
+    assert!(verdict.answers.contains_key(&address()));
+    world.wire(Some(Wire::Conflict { mac: [2, 0, 0, 0, 0, 9] }));
+    assert!(!world.answers(), "the wire has spoken");
+    assert_eq!(world.reason(), "ConflictOnWire");
+}
+
+#[test]
+fn an_address_that_the_ledger_does_not_know_is_not_answered_for() {
+    let mut world = World::new();
+    world.gate = Gate::restore(Answers::from([(address(), BTreeSet::from([leg()]))]));
+    world.holdings.clear();
+    let verdict = world.step();
+    assert!(verdict.answers.is_empty() && verdict.wanted.is_empty());
+}
+
+#[test]
+fn the_hosts_own_address_is_never_announced() {
+    let mut world = World::new();
+    world.holdings[0].kind = VipKind::Host;
+    let verdict = world.says(Serving::Ready).step();
+    assert!(verdict.wanted.is_empty() && verdict.answers.is_empty());
+    assert_eq!(world.reason(), "HostAddress");
+}
