@@ -144,6 +144,10 @@ pub enum Serving {
 pub struct DrainRequest {
     /// What to drain.
     pub target: DrainTarget,
+    /// Forgotten at the next boot: what the shutdown unit orders, beside an operator's own drain,
+    /// which stays until `undrain`.
+    #[serde(default)]
+    pub until_reboot: bool,
 }
 
 /// What to drain.

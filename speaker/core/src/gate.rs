@@ -288,7 +288,9 @@ impl Heard {
         };
         let ours = programmed.services.iter().filter(|s| holding.live.contains(&s.service));
         for service in ours {
-            match service.serving {
+            // An address that no node can serve is unserved, whatever the Service's other one does.
+            let withheld = service.withheld.contains(&holding.address);
+            match if withheld { Serving::Unserved } else { service.serving } {
                 Serving::Ready => heard.ready = true,
                 Serving::Degraded => heard.degraded = Some(service.message.clone()),
                 Serving::Unserved => {

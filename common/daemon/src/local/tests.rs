@@ -47,7 +47,7 @@ async fn orders_are_carried_out_and_nonsense_is_refused_in_words() {
     let client = Client::new(&socket);
 
     let done: Done =
-        client.post("/v1/drain", &DrainRequest { target: DrainTarget::Host }).await.unwrap();
+        client.post("/v1/drain", &DrainRequest { target: DrainTarget::Host, until_reboot: false }).await.unwrap();
     assert_eq!(done.message, "Host");
     let error = client.post::<_, Done>("/v1/drain", &"banana").await.unwrap_err();
     assert!(matches!(&error, ClientError::Refused(why) if why.contains("not understood")));

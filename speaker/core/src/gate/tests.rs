@@ -155,6 +155,13 @@ fn knowledge_withdraws() {
 }
 
 #[test]
+fn an_address_without_nodes_of_its_family_is_withdrawn_alone() {
+    let mut world = World::announced();
+    world.programmed.as_mut().unwrap().services[0].withheld = vec![address()];
+    assert!(!world.answers());
+}
+
+#[test]
 fn one_service_that_serves_keeps_a_shared_address() {
     let mut world = World::announced();
     world.holdings[0].live.push(service("mail"));
