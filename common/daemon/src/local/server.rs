@@ -104,6 +104,16 @@ impl Answer {
         Self { status, body: body.into() }
     }
 
+    /// `400`: the request is understood and cannot be carried out.
+    pub fn bad_request(error: impl Into<String>) -> Self {
+        Self::refuse(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// `503`: not now.
+    pub fn unavailable(error: impl Into<String>) -> Self {
+        Self::refuse(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+
     /// `404`.
     pub fn unknown(call: &Call) -> Self {
         Self::refuse(
