@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR MIT) OR GPL-2.0-only */
+#pragma once
+
+/* From an Ethernet frame to one `struct packet`, for IPv4 and IPv6, TCP, UDP and ICMP alike.
+ *
+ * Parsing is done with a cursor that never passes `end`. Pointers into the frame die with any
+ * helper that may move it: packet_frame() fetches them again, `l4` stays as an offset. */
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include "layout.h"
+
+#define L3_OFFSET         ((__u32)sizeof(struct ethhdr))
+#define EXTENSION_HEADERS 6
+#define L4_OFFSET_MAX     511
+
+enum tcp_flags { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_PSH = 8, TCP_ACK = 16 };
+
+enum fragment_kind { FRAGMENT_NONE, FRAGMENT_FIRST, FRAGMENT_LATER };
+
+enum parsed {
+    PARSED,
+    PARSED_SHORT,      /* a header ends beyond the bytes at hand */
+    PARSED_FOREIGN,    /* neither IPv4 nor IPv6 */
+    PARSED_MALFORMED,  /* contradicts itself */
+    PARSED_EXTENSIONS, /* more IPv6 extension headers than are followed */
+};
+
+struct packet {
+    struct __sk_buff *skb;
+    void *data;
+    void *end;
+    union address source;
+    union address destination;
+    __be16 source_port; /* TCP and UDP, where not FRAGMENT_LATER; else 0 */
+    __be16 destination_port;
+    __u16 l4;          /* offset of the transport header from `data`, at most L4_OFFSET_MAX */
+    __u16 length;      /* of the IP packet, by its own header; of a super-packet by skb->len */
+    __u32 fragment_id; /* where fragment != FRAGMENT_NONE */
+    __u8 protocol;     /* of the transport header: IPPROTO_* */
+    __u8 hop_limit;
+    __u8 tcp_flags; /* enum tcp_flags */
+    __u8 fragment;  /* enum fragment_kind */
+    bool v6;
+    bool dont_fragment; /* IPv4's bit; always true for IPv6 */
+};
+
+struct cursor {
+    void *at;
+    void *end;
+};
+
+/* The pointers into the frame, after a helper that may have moved it. */
+static __always_inline void packet_frame(struct packet *packet, struct __sk_buff *skb)
+{
+    packet->skb = skb;
+    packet->data = (void *)(long)skb->data;
+    packet->end = (void *)(long)skb->data_end;
+}
+
+/* A header of `length` bytes at the transport offset, or NULL where the frame ends before. */
+static __always_inline void *packet_l4(const struct packet *packet, __u32 length)
+{
+    void *at = packet->data + (packet->l4 & L4_OFFSET_MAX);
+    return at + length > packet->end ? NULL : at;
+}
+
+static __always_inline void address_from_v4(union address *address, __be32 v4)
+{
+    address->halves[0] = 0;
+    address->words[2] = bpf_htonl(0xffff);
+    address->words[3] = v4;
+}
+
+static __always_inline bool address_equal(const union address *a, const union address *b)
+{
+    return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
+}
+
+static __always_inline enum parsed parse_v4(struct packet *packet, struct cursor *cursor)
+{
+    struct iphdr *ip = cursor->at;
+    if ((void *)(ip + 1) > cursor->end)
+        return PARSED_SHORT;
+    __u32 header = ip->ihl * 4;
+    packet->length = bpf_ntohs(ip->tot_len);
+    if (ip->version != 4 || header < sizeof(*ip) || packet->length < header)
+        return PARSED_MALFORMED;
+
+    address_from_v4(&packet->source, ip->saddr);
+    address_from_v4(&packet->destination, ip->daddr);
+    packet->v6 = false;
+    packet->hop_limit = ip->ttl;
+    packet->protocol = ip->protocol;
+    packet->l4 = L3_OFFSET + header;
+    packet->fragment_id = ip->id;
+    __u16 fragment = bpf_ntohs(ip->frag_off);
+    packet->dont_fragment = fragment & 0x4000;
+    packet->fragment = fragment & 0x1fff   ? FRAGMENT_LATER
+                       : fragment & 0x2000 ? FRAGMENT_FIRST
+                                           : FRAGMENT_NONE;
+    return PARSED;
+}
+
+/* RFC 8200 section 4: the chain up to the transport header. */
+static __always_inline enum parsed parse_extensions(struct packet *packet, __u32 offset, __u8 next)
+{
+    for (int i = 0; i < EXTENSION_HEADERS; i++) {
+        __u8 *header = packet->data + (offset & L4_OFFSET_MAX);
+        switch (next) {
+        case IPPROTO_HOPOPTS:
+        case IPPROTO_ROUTING:
+        case IPPROTO_DSTOPTS:
+        case IPPROTO_AH:
+        case IPPROTO_FRAGMENT:
+            break;
+        default:
+            packet->protocol = next;
+            packet->l4 = offset;
+            return PARSED;
+        }
+        if ((void *)(header + 8) > packet->end)
+            return PARSED_SHORT;
+        if (next == IPPROTO_FRAGMENT) {
+            __u16 fragment = header[2] << 8 | header[3];
+            packet->fragment_id = *(__u32 *)(header + 4);
+            packet->fragment = fragment & 0xfff8 ? FRAGMENT_LATER
+                               : fragment & 1    ? FRAGMENT_FIRST
+                                                 : packet->fragment;
+            offset += 8;
+        } else if (next == IPPROTO_AH) {
+            offset += (header[1] + 2) * 4;
+        } else {
+            offset += (header[1] + 1) * 8;
+        }
+        next = header[0];
+        if (packet->fragment == FRAGMENT_LATER) {
+            packet->protocol = next;
+            packet->l4 = offset;
+            return offset > L4_OFFSET_MAX ? PARSED_EXTENSIONS : PARSED;
+        }
+        if (offset > L4_OFFSET_MAX)
+            return PARSED_EXTENSIONS;
+    }
+    return PARSED_EXTENSIONS;
+}
+
+static __always_inline enum parsed parse_v6(struct packet *packet, struct cursor *cursor)
+{
+    struct ipv6hdr *ip = cursor->at;
+    if ((void *)(ip + 1) > cursor->end)
+        return PARSED_SHORT;
+    if (ip->version != 6)
+        return PARSED_MALFORMED;
+
+    __builtin_memcpy(&packet->source, &ip->saddr, sizeof(packet->source));
+    __builtin_memcpy(&packet->destination, &ip->daddr, sizeof(packet->destination));
+    packet->v6 = true;
+    packet->hop_limit = ip->hop_limit;
+    packet->length = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+    packet->dont_fragment = true;
+    packet->fragment = FRAGMENT_NONE;
+    packet->fragment_id = 0;
+    packet->protocol = ip->nexthdr;
+    packet->l4 = L3_OFFSET + sizeof(*ip);
+    if (ip->nexthdr == IPPROTO_TCP || ip->nexthdr == IPPROTO_UDP)
+        return PARSED;
+    return parse_extensions(packet, packet->l4, ip->nexthdr);
+}
+
+/* An IPv4 address in the clothes of IPv6 has no business on the wire, and would be taken for IPv4.
+ */
+static __always_inline bool address_mapped(const union address *address)
+{
+    return address->halves[0] == 0 && address->words[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline enum parsed parse_l3(struct packet *packet)
+{
+    struct ethhdr *ethernet = packet->data;
+    struct cursor cursor = {ethernet + 1, packet->end};
+    if (cursor.at > cursor.end)
+        return PARSED_SHORT;
+    switch (ethernet->h_proto) {
+    case bpf_htons(ETH_P_IP):
+        return parse_v4(packet, &cursor);
+    case bpf_htons(ETH_P_IPV6):
+        return parse_v6(packet, &cursor);
+    default:
+        return PARSED_FOREIGN;
+    }
+}
+
+static __always_inline enum parsed parse_tcp(struct packet *packet)
+{
+    struct tcphdr *tcp = packet_l4(packet, sizeof(*tcp));
+    if (!tcp)
+        return PARSED_SHORT;
+    packet->source_port = tcp->source;
+    packet->destination_port = tcp->dest;
+    packet->tcp_flags = ((__u8 *)tcp)[13];
+    return PARSED;
+}
+
+static __always_inline enum parsed parse_udp(struct packet *packet)
+{
+    struct udphdr *udp = packet_l4(packet, sizeof(*udp));
+    if (!udp)
+        return PARSED_SHORT;
+    packet->source_port = udp->source;
+    packet->destination_port = udp->dest;
+    return PARSED;
+}
+
+/* The transport header: ports and flags, where this packet carries them. */
+static __always_inline enum parsed parse_l4(struct packet *packet)
+{
+    packet->source_port = 0;
+    packet->destination_port = 0;
+    packet->tcp_flags = 0;
+    if (packet->fragment == FRAGMENT_LATER)
+        return PARSED;
+    switch (packet->protocol) {
+    case IPPROTO_TCP:
+        return parse_tcp(packet);
+    case IPPROTO_UDP:
+        return parse_udp(packet);
+    default:
+        return PARSED;
+    }
+}
