@@ -10,4 +10,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod health;
+pub mod maglev;
 pub mod maps;

@@ -1,0 +1,465 @@
+//! Which node serves what: verdicts from probes and passive signals, and the order of probes.
+//!
+//! 1,000 Services on 100 nodes probed each second would be 100,000 connections into users' pods.
+//! So there are three kinds of subject ([`Target`]) under one budget of probes per second:
+//!
+//! * every **node address** has a base verdict, renewed each interval: kube-proxy's `/healthz`
+//!   (KEP-3836: 503 while the node is being deleted) or a TCP connection to a NodePort;
+//! * a **Service port on a node** is probed until its first pass on a few nodes, and again only
+//!   after a passive signal ([`Health::suspect`]) or while it fails;
+//! * a Service of policy **Local** has its `healthCheckNodePort` asked on its nodes.
+//!
+//! A state machine without a clock: [`Health::poll_probe`] yields what to send,
+//! [`Health::handle_result`] takes the outcome, [`Health::next_deadline`] says when to look again.
+
+mod budget;
+mod subject;
+mod verdict;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use roadstead_model::{
+    Protocol, ServiceKey,
+    config::{self, NodeProbe},
+    local::{BackendState, PortClaim},
+};
+
+use budget::Budget;
+use subject::{Ask, NodeAsk, Subject};
+use verdict::Verdict;
+
+/// On how many nodes a Service port is probed for its first pass.
+pub const FIRST_NODES: usize = 3;
+/// After a first failure the next probe comes soon, so that `fall` of them take less than a second.
+const CONFIRM: Duration = Duration::from_millis(200);
+
+/// What a verdict is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// A node's address.
+    Node(IpAddr),
+    /// A Service port on a node's address.
+    Port(ServiceKey, PortClaim, IpAddr),
+    /// The local endpoints of a Service on a node's address.
+    Local(ServiceKey, IpAddr),
+}
+
+/// One probe to send now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// For whom: handed back with the outcome.
+    pub target: Target,
+    /// What to ask.
+    pub question: Question,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// What a probe asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// A TCP connection, closed at once.
+    Tcp(SocketAddr),
+    /// An empty datagram: nothing within the timeout is a pass, port unreachable is not.
+    Udp(SocketAddr),
+    /// `GET /healthz`; 200 is a pass.
+    Http(SocketAddr),
+}
+
+/// Why a probe failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Failure {
+    /// Reset, or port unreachable.
+    Refused,
+    /// Nothing came back in time.
+    TimedOut,
+    /// No route, or an ICMP error on the way.
+    Unreachable,
+    /// An HTTP status other than 200.
+    Status(u16),
+    /// An answer that is no HTTP.
+    Garbled,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => f.write_str("connection refused"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Unreachable => f.write_str("unreachable"),
+            Self::Status(status) => write!(f, "healthz answered {status}"),
+            Self::Garbled => f.write_str("healthz answered something that is not HTTP"),
+        }
+    }
+}
+
+/// Everything that wants a verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subjects {
+    /// Node addresses, each with the NodePorts that may stand in for kube-proxy's health port.
+    pub nodes: BTreeMap<IpAddr, Vec<u16>>,
+    /// Service ports with their NodePort and the addresses to try first.
+    pub ports: BTreeMap<(ServiceKey, PortClaim), (u16, Vec<IpAddr>)>,
+    /// `healthCheckNodePort` of each Local Service with its candidates.
+    pub locals: BTreeMap<(ServiceKey, IpAddr), u16>,
+}
+
+/// What is known of one subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// Its state; a subject that nobody watches is unknown.
+    pub state: BackendState,
+    /// Share of its weight in percent.
+    pub percent: u32,
+    /// The last failure, if the last probe failed.
+    pub failure: Option<Failure>,
+    /// Since when it has been watched.
+    pub since: Duration,
+}
+
+/// All verdicts and the queue of probes. See the module's head.
+#[derive(Clone, Debug)]
+pub struct Health {
+    rules: config::Health,
+    subjects: BTreeMap<Target, Subject>,
+    /// Due probes of node addresses.
+    base: BTreeSet<(Duration, Target)>,
+    /// Due probes of everything else.
+    targeted: BTreeSet<(Duration, Target)>,
+    /// Whether the next probe is one of `targeted`, where both queues have one.
+    targeted_next: bool,
+    climbing: BTreeSet<Target>,
+    budget: Budget,
+    locals: usize,
+}
+
+impl Health {
+    /// Knows nobody yet.
+    pub fn new(rules: config::Health) -> Self {
+        Self {
+            budget: Budget::new(rules.budget),
+            rules,
+            subjects: BTreeMap::new(),
+            base: BTreeSet::new(),
+            targeted: BTreeSet::new(),
+            targeted_next: false,
+            climbing: BTreeSet::new(),
+            locals: 0,
+        }
+    }
+
+    /// Follows a changed configuration; verdicts stay.
+    pub fn configure(&mut self, rules: config::Health) {
+        if rules.budget != self.rules.budget {
+            self.budget = Budget::new(rules.budget);
+        }
+        self.rules = rules;
+    }
+
+    /// Takes node addresses as healthy that were in use before a restart, until probes say
+    /// otherwise: a restart is no reason to move anybody's new flows.
+    pub fn adopt(&mut self, addresses: impl IntoIterator<Item = IpAddr>, now: Duration) {
+        for address in addresses {
+            let ask = Ask::Node(NodeAsk::new(Vec::new()));
+            let subject = Subject::new(Verdict::Healthy { failed: 0 }, ask, now);
+            self.subjects.entry(Target::Node(address)).or_insert(subject);
+        }
+    }
+
+    /// Sets who is watched. New subjects are probed at once; who is no longer named is forgotten.
+    pub fn watch(&mut self, wanted: &Subjects, now: Duration) {
+        self.forget(wanted);
+        self.locals = wanted.locals.len();
+        for (address, sentinels) in &wanted.nodes {
+            self.watch_node(*address, sentinels, now);
+        }
+        for ((service, claim), (node_port, first)) in &wanted.ports {
+            for address in first {
+                let target = Target::Port(service.clone(), *claim, *address);
+                self.introduce(target, Ask::NodePort(*node_port), now);
+            }
+        }
+        for ((service, address), port) in &wanted.locals {
+            self.introduce(Target::Local(service.clone(), *address), Ask::Local(*port), now);
+        }
+    }
+
+    /// A passive signal: connections to this port on this node fail. The port and the node are
+    /// probed soon, unless that has just been done.
+    pub fn suspect(
+        &mut self,
+        service: &ServiceKey,
+        claim: PortClaim,
+        node_port: u16,
+        address: IpAddr,
+        now: Duration,
+    ) {
+        let target = Target::Port(service.clone(), claim, address);
+        if !self.subjects.contains_key(&target) {
+            let in_use = Verdict::Healthy { failed: 0 };
+            self.insert(target.clone(), Subject::new(in_use, Ask::NodePort(node_port), now));
+        }
+        self.hasten(&target, now);
+        self.hasten(&Target::Node(address), now);
+    }
+
+    /// The next probe to send, within the budget.
+    pub fn poll_probe(&mut self, now: Duration) -> Option<Probe> {
+        loop {
+            let targeted = self.next_queue(now)?;
+            if !self.budget.take(now) {
+                return None;
+            }
+            let queue = if targeted { &mut self.targeted } else { &mut self.base };
+            let (_, target) = queue.pop_first()?;
+            self.targeted_next = !targeted;
+            let Some(subject) = self.subjects.get_mut(&target) else { continue };
+            subject.due = None;
+            match subject.ask(&target, self.rules.node_probe) {
+                Some(question) => {
+                    subject.in_flight = true;
+                    return Some(Probe { target, question, timeout: self.rules.timeout });
+                }
+                None => self.schedule(target, now + self.rules.interval),
+            }
+        }
+    }
+
+    /// Takes in the outcome of a probe. True when a verdict changed, so that a new plan is due.
+    pub fn handle_result(
+        &mut self,
+        target: &Target,
+        question: Question,
+        result: Result<(), Failure>,
+        now: Duration,
+    ) -> bool {
+        let Some(subject) = self.subjects.get_mut(target) else { return false };
+        subject.in_flight = false;
+        subject.last = now;
+        let before = subject.record.clone();
+        match subject.judge(question, result, self.rules.node_probe) {
+            Some(result) => subject.record.handle(result, &self.rules, now),
+            None => {
+                self.schedule(target.clone(), now);
+                return false;
+            }
+        }
+        let after = subject.record.clone();
+        let changed = before.verdict != after.verdict || before.failure != after.failure;
+        let due = self.next_due(target, &after.verdict, now);
+        if matches!(after.verdict, Verdict::Climbing { .. }) {
+            self.climbing.insert(target.clone());
+        } else {
+            self.climbing.remove(target);
+        }
+        if let Some(due) = due {
+            self.schedule(target.clone(), due);
+        }
+        changed
+    }
+
+    /// When to call [`Self::poll_probe`] or to plan again (a climbing weight): `None` when nothing
+    /// is due until something is watched.
+    pub fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        let first = |queue: &BTreeSet<(Duration, Target)>| queue.first().map(|(due, _)| *due);
+        let probe = first(&self.base).into_iter().chain(first(&self.targeted)).min();
+        let probe = probe.map(|due| self.budget.next_at(now).max(due));
+        probe.into_iter().chain(self.next_step(now)).min()
+    }
+
+    /// When a climbing weight takes its next step, if any climbs.
+    pub fn next_step(&self, now: Duration) -> Option<Duration> {
+        let steps = self.climbing.iter().filter_map(|target| self.subjects.get(target));
+        steps.filter_map(|subject| subject.record.next_step(self.rules.slow_start, now)).min()
+    }
+
+    /// The base verdict of a node's address.
+    pub fn node(&self, address: IpAddr, now: Duration) -> Sight {
+        self.sight(&Target::Node(address), now)
+    }
+
+    /// The verdicts on a Service port, by node address: only of those that were ever probed.
+    pub fn port<'a>(
+        &'a self,
+        service: &ServiceKey,
+        claim: PortClaim,
+        now: Duration,
+    ) -> impl Iterator<Item = (IpAddr, Sight)> + use<'a> {
+        let subjects = self.subjects.range(port_range(service, claim));
+        subjects.filter_map(move |(target, subject)| match target {
+            Target::Port(_, _, address) => Some((*address, self.sight_of(subject, now))),
+            Target::Node(_) | Target::Local(_, _) => None,
+        })
+    }
+
+    /// What `healthCheckNodePort` says of a Local Service on a node's address.
+    pub fn local(&self, service: &ServiceKey, address: IpAddr, now: Duration) -> Sight {
+        self.sight(&Target::Local(service.clone(), address), now)
+    }
+
+    /// How many subjects are in each state.
+    pub fn counts(&self, now: Duration) -> BTreeMap<BackendState, usize> {
+        let mut counts = BTreeMap::new();
+        for subject in self.subjects.values() {
+            *counts.entry(self.sight_of(subject, now).state).or_default() += 1;
+        }
+        counts
+    }
+
+    fn sight(&self, target: &Target, now: Duration) -> Sight {
+        self.subjects.get(target).map_or(NEVER_SEEN, |subject| self.sight_of(subject, now))
+    }
+
+    fn sight_of(&self, subject: &Subject, now: Duration) -> Sight {
+        let percent = subject.record.percent(self.rules.slow_start, now);
+        let state = match subject.record.verdict {
+            Verdict::Unknown { failed } if failed >= self.rules.fall.max(1) => {
+                BackendState::Unhealthy
+            }
+            Verdict::Unknown { .. } => BackendState::Unknown,
+            Verdict::Healthy { .. } => BackendState::Healthy,
+            Verdict::Climbing { .. } if percent == 100 => BackendState::Healthy,
+            Verdict::Climbing { .. } => BackendState::SlowStart,
+            Verdict::Unhealthy { .. } => BackendState::Unhealthy,
+        };
+        Sight { state, percent, failure: subject.record.failure, since: subject.since }
+    }
+
+    fn watch_node(&mut self, address: IpAddr, sentinels: &[u16], now: Duration) {
+        let target = Target::Node(address);
+        match self.subjects.get_mut(&target) {
+            Some(subject) => {
+                subject.sentinels(sentinels);
+                if subject.due.is_none() && !subject.in_flight {
+                    self.schedule(target, now);
+                }
+            }
+            None => self.introduce(target, Ask::Node(NodeAsk::new(sentinels.to_vec())), now),
+        }
+    }
+
+    /// Adds a subject and probes it at once; one that is there stays as it is.
+    fn introduce(&mut self, target: Target, ask: Ask, now: Duration) {
+        if !self.subjects.contains_key(&target) {
+            self.insert(target.clone(), Subject::new(Verdict::Unknown { failed: 0 }, ask, now));
+            self.schedule(target, now);
+        }
+    }
+
+    fn insert(&mut self, target: Target, subject: Subject) {
+        self.subjects.insert(target, subject);
+    }
+
+    /// Drops whom nobody asks for any more, and ports whose NodePort changed.
+    fn forget(&mut self, wanted: &Subjects) {
+        let Self { subjects, base, targeted, climbing, .. } = self;
+        subjects.retain(|target, subject| {
+            let kept = match (target, &subject.ask) {
+                (Target::Node(address), _) => wanted.nodes.contains_key(address),
+                (Target::Port(service, claim, address), Ask::NodePort(node_port)) => {
+                    let port = wanted.ports.get(&(service.clone(), *claim));
+                    port.is_some_and(|(wanted, _)| wanted == node_port)
+                        && wanted.nodes.contains_key(address)
+                }
+                (Target::Local(service, address), Ask::Local(port)) => {
+                    wanted.locals.get(&(service.clone(), *address)) == Some(port)
+                }
+                (Target::Port(..), Ask::Node(_) | Ask::Local(_))
+                | (Target::Local(..), Ask::Node(_) | Ask::NodePort(_)) => false,
+            };
+            if let (false, Some(due)) = (kept, subject.due) {
+                base.remove(&(due, target.clone()));
+                targeted.remove(&(due, target.clone()));
+            }
+            if !kept {
+                climbing.remove(target);
+            }
+            kept
+        });
+    }
+
+    /// Brings a probe to the head of its queue, unless one is on its way or the last is fresh.
+    fn hasten(&mut self, target: &Target, now: Duration) {
+        let Some(subject) = self.subjects.get(target) else { return };
+        let fresh = subject.asked() && now.saturating_sub(subject.last) < CONFIRM;
+        if !subject.in_flight && !fresh {
+            self.schedule(target.clone(), Duration::ZERO);
+        }
+    }
+
+    /// Puts a subject into its queue, in place of where it stands there.
+    fn schedule(&mut self, target: Target, due: Duration) {
+        let Some(subject) = self.subjects.get_mut(&target) else { return };
+        let queue = match target {
+            Target::Node(_) => &mut self.base,
+            Target::Port(..) | Target::Local(..) => &mut self.targeted,
+        };
+        if let Some(before) = subject.due.replace(due) {
+            queue.remove(&(before, target.clone()));
+        }
+        queue.insert((due, target));
+    }
+
+    /// Which queue has the next due probe; the two take turns so that neither starves.
+    fn next_queue(&self, now: Duration) -> Option<bool> {
+        let due = |queue: &BTreeSet<(Duration, Target)>| {
+            queue.first().is_some_and(|(due, _)| *due <= now)
+        };
+        match (due(&self.base), due(&self.targeted)) {
+            (true, true) => Some(self.targeted_next),
+            (true, false) => Some(false),
+            (false, true) => Some(true),
+            (false, false) => None,
+        }
+    }
+
+    /// When a subject is probed next; `None` for a port that passes (it waits for a signal).
+    fn next_due(&self, target: &Target, verdict: &Verdict, now: Duration) -> Option<Duration> {
+        let interval = self.rules.interval;
+        let confirm = CONFIRM.min(interval);
+        let wait = match (target, verdict) {
+            (_, Verdict::Unknown { failed }) if *failed < self.rules.fall => confirm,
+            (_, Verdict::Healthy { failed } | Verdict::Climbing { failed, .. }) if *failed > 0 => {
+                confirm
+            }
+            (Target::Port(..), Verdict::Healthy { .. }) => return None,
+            (Target::Local(..), _) => interval.max(self.budget.cost_of(self.locals * 2)),
+            (Target::Node(_) | Target::Port(..), _) => interval,
+        };
+        Some(now + subject::jittered(wait, target, now))
+    }
+}
+
+const NEVER_SEEN: Sight =
+    Sight { state: BackendState::Unknown, percent: 100, failure: None, since: Duration::ZERO };
+
+fn port_range(service: &ServiceKey, claim: PortClaim) -> RangeInclusive<Target> {
+    let lowest = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let highest = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
+    Target::Port(service.clone(), claim, lowest)..=Target::Port(service.clone(), claim, highest)
+}
+
+/// How a NodePort is probed.
+fn node_port_question(claim: PortClaim, address: SocketAddr) -> Question {
+    match claim.protocol {
+        Protocol::Udp => Question::Udp(address),
+        Protocol::Tcp | Protocol::Sctp => Question::Tcp(address),
+    }
+}
+
+/// kube-proxy's health port, where the configuration wants it asked.
+fn kube_proxy_port(probe: NodeProbe) -> Option<u16> {
+    match probe {
+        NodeProbe::Auto { port } | NodeProbe::KubeProxy { port } => Some(port),
+        NodeProbe::NodePort => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
