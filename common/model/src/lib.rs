@@ -8,12 +8,14 @@
 //! * [`config`]: the checked configuration (`roadstead-config` makes it from TOML).
 //! * [`range`]: ranges of addresses.
 //! * [`local`]: the messages of the daemons' local sockets.
+//! * [`flow_filter`]: which flows a person asks for.
 //! * [`problem`]: what is wrong with an input, with file and line.
 //! * [`reason`]: the distinct reasons that a user meets in conditions.
 
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod flow_filter;
 pub mod key;
 pub mod local;
 pub mod object;
@@ -22,6 +24,7 @@ pub mod range;
 pub mod reason;
 pub mod snapshot;
 
+pub use flow_filter::FlowFilter;
 pub use key::{Family, NodeKey, Protocol, ServiceKey, SourceName};
 pub use problem::{Location, Problem};
 pub use range::AddressRange;

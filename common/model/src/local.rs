@@ -15,7 +15,7 @@
 //! |---|---|
 //! | `GET /v1/programmed?after=N` | [`Programmed`]; waits up to 25 s for a generation other than N |
 //! | `GET /v1/status` | [`RouterStatus`] |
-//! | `GET /v1/flows?…` | [`Flows`] |
+//! | `GET /v1/flows?filter=F&limit=N` ([`crate::FlowFilter`], [`FLOWS_LIMIT`] where nothing is said) | [`Flows`] |
 //! | `POST /v1/drain`, `POST /v1/undrain` ([`DrainRequest`], a node) | [`Done`] |
 //!
 //! A refused request is answered with a 4xx status and a [`Refusal`].
@@ -339,6 +339,9 @@ pub struct LegStatus {
     /// Why not; empty where attached.
     pub reason: String,
 }
+
+/// Flows in one answer where the request names no limit.
+pub const FLOWS_LIMIT: usize = 10_000;
 
 /// Answer of `GET /v1/flows`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
