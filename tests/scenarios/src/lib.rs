@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What the scenarios, the demo and the soak have in common: a network with an edge host, its
+//! nodes and a client on each side, and the questions that a user would ask of it.
+#![forbid(unsafe_code)]
+
+pub mod ask;
+pub mod demo;
+pub mod restarts;
+pub mod world;
+
+pub use world::{World, scenario};

@@ -1,0 +1,70 @@
+//! `cargo xtask demo`: the product in two minutes. Exits 0 only if everything it shows held.
+#![forbid(unsafe_code)]
+
+use std::{process::ExitCode, thread};
+
+use anyhow::Result;
+use clap::Parser;
+use roadstead_lab::{artifacts, netns};
+use roadstead_scenarios::demo::{self, Demo, KEPT};
+
+#[derive(Parser)]
+#[command(name = "demo", about = "A small network in namespaces, and the job being done")]
+struct Arguments {
+    /// Leave everything running and print how to look inside
+    #[arg(long, conflicts_with = "remove")]
+    keep: bool,
+    /// Remove what `--keep` left running
+    #[arg(long)]
+    remove: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.remove {
+        remove(KEPT);
+        println!("nothing of the demo is left");
+        return ExitCode::SUCCESS;
+    }
+    match run(arguments.keep) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether everything held.
+fn run(keep: bool) -> Result<bool> {
+    let mut topology = demo::topology();
+    if keep {
+        remove(KEPT);
+        topology = topology.named(KEPT);
+    }
+    let mut demo = Demo::build(&topology)?;
+    clean_up_on_interrupt(demo.prefix().to_owned())?;
+    let held = demo.show();
+    if keep {
+        demo.leave_running();
+    }
+    Ok(held)
+}
+
+fn remove(prefix: &str) {
+    netns::remove_all(&format!("{prefix}-"));
+    artifacts::remove_prefix(prefix);
+}
+
+/// Ctrl-C skips the drops: remove the network by its name instead.
+fn clean_up_on_interrupt(prefix: String) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::spawn(move || {
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            remove(&prefix);
+            std::process::exit(130);
+        }
+    });
+    Ok(())
+}

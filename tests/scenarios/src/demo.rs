@@ -1,0 +1,132 @@
+//! The demo: the steps in their order, what each prints, and the summary.
+
+mod changes;
+mod steps;
+mod table;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::Result;
+use roadstead_lab::{Topology, presets};
+
+use crate::World;
+
+/// Prefix of the namespaces that `--keep` leaves.
+pub const KEPT: &str = "rs-demo";
+
+/// The pools.
+const POOLS: &str = include_str!("../../demo/roadstead.toml");
+
+/// Two clients, a router, an edge host with two legs, three nodes.
+pub fn topology() -> Topology {
+    presets::routed(3)
+}
+
+const PICTURE: &str = "
+     client ---- router ----+---- edge ----+---- node1     client  behind a router
+  198.51.100.10             |   speaker    +---- node2     near    on the segment of the VIPs
+                   near ----+   router     +---- node3     nodes   NodePorts 30000-30031
+                192.0.2.3     192.0.2.2     203.0.113.101-103
+";
+
+/// What one step found: a line for the summary.
+type Step = fn(&mut Demo) -> Result<String>;
+
+/// In the order of the show.
+const STEPS: &[(&str, Step)] = &[
+    ("addresses are assigned and announced", steps::announced),
+    ("the edge host alone answers ARP and NDP", steps::resolution),
+    ("requests are spread over the nodes", steps::spread_v4),
+    ("IPv6 alike", steps::spread_v6),
+    ("a UDP service", steps::datagrams),
+    ("two Services share the only address of a pool", steps::sharing),
+    ("a Service added, and deleted", changes::add_and_delete),
+    ("both daemons killed with -9 under load", changes::kills),
+    ("a node dies, and comes back", changes::node_death),
+];
+
+/// The network and what has been shown so far.
+#[derive(Debug)]
+pub struct Demo {
+    world: World,
+    began: Instant,
+}
+
+impl Demo {
+    /// Builds the network; the daemons do not run yet.
+    pub fn build(topology: &Topology) -> Result<Self> {
+        let began = Instant::now();
+        println!("Roadstead: what a load balancer outside the cluster does\n{PICTURE}");
+        let world = World::bare(topology, "demo", POOLS)?;
+        let hosts = world.lab.hosts().count();
+        println!("  {hosts} network namespaces built in {} ms", world.lab.built_in().as_millis());
+        Ok(Self { world, began })
+    }
+
+    /// How the namespaces' names start.
+    pub fn prefix(&self) -> &str {
+        self.world.lab.prefix()
+    }
+
+    /// Shows every step, then the summary. Returns whether everything held.
+    pub fn show(&mut self) -> bool {
+        let mut lines = Vec::new();
+        let mut held = true;
+        for (number, (title, step)) in STEPS.iter().enumerate() {
+            println!("\n{}. {title}", number + 1);
+            let outcome = step(self);
+            held &= outcome.is_ok();
+            lines.push(match outcome {
+                Ok(line) => format!("  ok      {title}: {line}"),
+                Err(error) => {
+                    println!("  FAILED: {error:#}");
+                    format!("  FAILED  {title}: {error}")
+                }
+            });
+        }
+        println!("\nSummary, after {:.0} s", self.began.elapsed().as_secs_f32());
+        lines.iter().for_each(|line| println!("{line}"));
+        if !held {
+            println!("{}", self.world.explain_failure());
+        }
+        println!("\n{}", if held { "everything held" } else { "not everything held" });
+        held
+    }
+
+    /// Keeps the network and the daemons; prints how to look inside and how to remove them.
+    pub fn leave_running(self) {
+        let World { edge, nodes, lab } = self.world;
+        let config = edge.config();
+        let program = roadstead_lab::process::built("roadstead").unwrap_or_default();
+        println!("\nEverything is left running. To look inside:\n{}", lab.how_to_look_inside());
+        println!(
+            "  ask as the client:    nsenter --net=/run/netns/{KEPT}-client curl http://192.0.2.10/"
+        );
+        println!(
+            "  status:               {} status --config {}",
+            program.display(),
+            config.display()
+        );
+        println!("  change something in:  {}", edge.manifests.dir().display());
+        println!("  logs:                 {}", lab.logs().display());
+        println!("  remove it all:        cargo xtask demo --remove");
+        std::mem::forget((edge, nodes));
+        lab.leave_running();
+    }
+
+    /// Puts a file of the demo's directory into the directory that the daemons watch.
+    fn put(&self, file: &str) -> Result<()> {
+        let text = std::fs::read_to_string(demo_dir().join(file))?;
+        let name = Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        println!("  + {file}");
+        self.world.edge.manifests.write(&name, &text)
+    }
+}
+
+/// The repository's directory of the demo's manifests.
+fn demo_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo")
+}

@@ -1,0 +1,159 @@
+//! One network with running daemons, torn down in the right order; kept for a look after a failure.
+
+use std::{
+    io::{self, Write},
+    net::{IpAddr, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use roadstead_lab::{
+    Capture, Edge, Host, Lab, Node, Topology,
+    edge::{DaemonName, ServiceYaml},
+    presets::{self, POOL_V4, POOL_V6},
+};
+
+/// Within what a new Service is announced, on a loaded machine.
+pub const SOON: Duration = Duration::from_secs(15);
+
+/// The configuration of most scenarios: one pool, and probes fast enough for a test.
+pub fn one_pool() -> String {
+    format!(
+        "[[pool]]\nname = \"lan\"\naddresses = [\"{POOL_V4}\", \"{POOL_V6}\"]\n\n\
+         [router.health]\ninterval = \"300ms\"\ntimeout = \"250ms\"\nslow_start = \"0s\"\n"
+    )
+}
+
+/// A network, the daemons on its edge host, its nodes.
+#[derive(Debug)]
+pub struct World {
+    // In the order of their end: the daemons, the nodes, the network.
+    /// The edge host.
+    pub edge: Edge,
+    /// The nodes, `node1` first.
+    pub nodes: Vec<Node>,
+    /// The network.
+    pub lab: Lab,
+}
+
+impl World {
+    /// The routed network with three nodes and [`one_pool`].
+    pub fn routed(test: &str) -> Result<Self> {
+        Self::build(&presets::routed(3), test, &one_pool())
+    }
+
+    /// The one-leg network with three nodes and [`one_pool`].
+    pub fn segment(test: &str) -> Result<Self> {
+        Self::build(&presets::segment(3), test, &one_pool())
+    }
+
+    /// Any network: nodes are the hosts named `node…`. Daemons run when this returns.
+    pub fn build(topology: &Topology, test: &str, toml: &str) -> Result<Self> {
+        let mut world = Self::prepare(topology, test, toml)?;
+        world.start_daemons()?;
+        Ok(world)
+    }
+
+    /// The network with its nodes and their manifests; the daemons do not run yet.
+    pub fn prepare(topology: &Topology, test: &str, toml: &str) -> Result<Self> {
+        let world = Self::bare(topology, test, toml)?;
+        for node in &world.nodes {
+            world.edge.manifests.node(node.host())?;
+        }
+        Ok(world)
+    }
+
+    /// The network with its nodes and an empty directory of manifests.
+    pub fn bare(topology: &Topology, test: &str, toml: &str) -> Result<Self> {
+        let lab = topology.build(test)?;
+        let edge = Edge::prepare(&lab, toml)?;
+        let hosts = lab.hosts().filter(|host| host.name().starts_with("node"));
+        let nodes = hosts.map(|host| Node::start(host, &lab.logs(), &[])).collect::<Result<_>>()?;
+        Ok(Self { edge, nodes, lab })
+    }
+
+    /// Starts the daemons and waits until both are ready.
+    pub fn start_daemons(&mut self) -> Result<()> {
+        for daemon in DaemonName::ALL {
+            self.edge.start_daemon(daemon)?;
+        }
+        DaemonName::ALL.iter().try_for_each(|daemon| self.edge.wait_ready(*daemon))
+    }
+
+    /// Writes a Service and waits until it is announced; returns its addresses.
+    pub fn serve(&self, name: &str, service: &ServiceYaml) -> Result<Vec<IpAddr>> {
+        self.edge.manifests.write(name, &service.yaml()?)?;
+        self.edge.wait_announced(&format!("default/{name}"), SOON)
+    }
+
+    /// The first address of a Service that is served as `service` says, with a port.
+    pub fn serve_at(&self, name: &str, service: &ServiceYaml, port: u16) -> Result<SocketAddr> {
+        let addresses = self.serve(name, service)?;
+        let first = addresses.first().ok_or_else(|| anyhow!("{name} has no address"))?;
+        Ok(SocketAddr::new(*first, port))
+    }
+
+    /// One Service `web` with TCP port 80 and UDP port 53 over both families: IPv4, then IPv6.
+    pub fn serve_web(&self) -> Result<[IpAddr; 2]> {
+        let web = ServiceYaml::new("web").tcp(80, 30000).udp(53, 30001).dual();
+        let mut addresses = self.serve("web", &web)?;
+        addresses.sort_by_key(IpAddr::is_ipv6);
+        addresses.try_into().map_err(|other| anyhow!("wanted one address per family: {other:?}"))
+    }
+
+    /// The client behind the router.
+    pub fn client(&self) -> Result<&Host> {
+        self.lab.client()
+    }
+
+    /// The client on the segment where VIPs are announced.
+    pub fn near(&self) -> Result<&Host> {
+        self.lab.near()
+    }
+
+    /// Starts a capture whose file is kept after a failure.
+    pub fn capture(&self, host: &Host, interface: &str, filter: &str) -> Result<Capture> {
+        Capture::start(host, interface, filter, &self.lab.logs())
+    }
+
+    /// After a failure: everything that helps to find out why, and where it is.
+    pub fn explain_failure(&self) -> String {
+        self.edge.dump();
+        self.lab.explain_failure()
+    }
+
+    /// With `LAB_HOLD=1`: stops before the network is removed, until Enter is pressed.
+    fn hold(&self) {
+        if std::env::var_os("LAB_HOLD").is_some() {
+            println!("{}press Enter to go on", self.lab.how_to_look_inside());
+            drop(io::stdout().flush());
+            drop(io::stdin().read_line(&mut String::new()));
+        }
+    }
+}
+
+/// The machine is small and many scenarios measure time: one at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Runs one scenario in a world of its own. A failure, by error or by panic, keeps the logs.
+pub fn scenario(
+    build: impl FnOnce() -> Result<World>,
+    body: impl FnOnce(&mut World) -> Result<()>,
+) -> Result<()> {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut world = build()?;
+    let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut world)));
+    if !matches!(outcome, Ok(Ok(()))) {
+        println!("{}", world.explain_failure());
+        world.hold();
+    }
+    match outcome {
+        Ok(result) => result.with_context(|| format!("scenario {}", world.lab.test())),
+        Err(panic) => {
+            drop(world);
+            resume_unwind(panic)
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Behaviour by behaviour over the built daemons: a file for each.
+#![forbid(unsafe_code)]
