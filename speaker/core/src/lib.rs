@@ -1,7 +1,9 @@
 //! The speaker's pure half: no I/O, no clock, no random source; `now` is an argument.
 //!
 //! * [`gate`]: when an address may be answered for, and when it may be given back (S3, S5).
+//! * [`ipam`]: which Service holds which address, and why not.
 
 #![forbid(unsafe_code)]
 
 pub mod gate;
+pub mod ipam;

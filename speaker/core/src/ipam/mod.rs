@@ -1,0 +1,60 @@
+//! Addresses: which Service holds which, with which ports, and why not.
+//!
+//! [`Allocator`] is a pure state machine around the [`Ledger`]: [`Allocator::reconcile`] takes
+//! the pools, the Snapshot, the host and the conflicts on the wire, and is level-triggered. It
+//! does not announce, write, probe or wait; the daemon writes the ledger and tells it through
+//! [`Allocator::release`] when an address has fallen silent.
+//!
+//! # The order of decisions
+//!
+//! A run, over all Services that are ours:
+//!
+//! | | step |
+//! |---|---|
+//! | 1 | a Service **known** to be gone, or another's by class, leaves its addresses; one that an unread or doubtful source does not show keeps them (S3) |
+//! | 2 | an address that lies in no pool is left by everybody (S1) |
+//! | 3 | ports that are no longer wanted are free; ports wanted in addition are claimed, senior holders first |
+//! | 4 | each Service in turn gets its addresses: by seniority in the ledger; then, with the ledger lost, who has an address in its status; then who names an address or has one in its status; then by key |
+//!
+//! One Service in one family:
+//!
+//! | | it keeps, or takes | unless |
+//! |---|---|---|
+//! | 1 | the address that it holds | it asks for another, the pool is pinned to others, the address is reserved, the wire showed it to be another's before it was announced and it was not asked for, the Service changed its own sharing key away from its neighbours', or neighbours claim all its ports |
+//! | 2 | the address that it names | it lies in no pool or not in the pool named, the pool is pinned to others, the address is barred (below), or held and not to be shared |
+//! | 3 | an address that it left and that is not silent yet | as 2 |
+//! | 4 | the address in its status | as 2; the pool must be one of 5 |
+//! | 5 | from the pool that it names, or from each pool with `auto_assign` that it may use, pinned pools first, then by priority, then as in the file: an address beside Services of its sharing key; the first free address, ascending; in a pool that is shared when full, the first address whose ports are free | nothing is found: a [`Refusal`] says why |
+//!
+//! *Acquire before release*: what is held and is no longer wanted stays until its successor is
+//! taken, and then stays claimed as *leaving* until it has fallen silent (S5). Of a Service that
+//! requires both families, both are taken or none. One that prefers both gains the second when
+//! it can be had, and the first is not touched.
+//!
+//! Barred for new holders: reserved addresses; those ending in .0 and .255 where the pool avoids
+//! them; addresses of nodes, gateways, of this host (unless the pool is for them) and of connected
+//! networks themselves; addresses that somebody answers for on the wire. A neighbour that turns up
+//! later is told of, and moves nobody who is in place.
+//!
+//! Ports: TCP and UDP with a nodePort are served. A port of a Service is claimed on all of its
+//! addresses or on none. A Service without any such port is given no address, and keeps what it
+//! holds. Who may share an address is in the `sharing` module's head.
+
+mod allocator;
+mod book;
+mod ledger;
+mod outcome;
+mod pools;
+mod refusal;
+mod request;
+mod search;
+mod sharing;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+pub use allocator::{Allocator, Input, Violation};
+pub use ledger::{Entry, Hold, Ledger, LedgerError, MAX_BYTES, VERSION};
+pub use outcome::{Holding, Outcome};
+pub use refusal::{Exclusion, PortName, Refusal};
+pub use surroundings::{Conflict, Host, Interface, Stage};

@@ -1,0 +1,154 @@
+//! What stands around the pools: addresses that belong to somebody already (nodes, gateways, this
+//! host, the networks themselves), and those that somebody answers for on the wire.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use roadstead_model::{Family, NodeKey, Snapshot};
+
+use super::{pools::PoolView, refusal::Refusal};
+
+/// What the host says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Its interfaces, with or without the program.
+    pub interfaces: Vec<Interface>,
+    /// The next hops of its routes.
+    pub gateways: BTreeSet<IpAddr>,
+}
+
+/// One interface of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its addresses, each with the length of its connected prefix.
+    pub addresses: Vec<IpNet>,
+}
+
+/// Somebody else answers for an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Who: a MAC address as text.
+    pub by: Arc<str>,
+    /// When it was found.
+    pub stage: Stage,
+}
+
+/// When a conflict was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Before we ever announced the address: a Service that did not ask for it moves on.
+    Probing,
+    /// While we announce it: it is defended, and its Service stays where its clients are.
+    InUse,
+}
+
+/// Whose an address is.
+enum Owner {
+    Node(NodeKey),
+    Gateway,
+    Host(Arc<str>),
+    Network(IpNet),
+}
+
+/// Every address around that is not ours to hand out.
+pub(super) struct Surroundings<'a> {
+    owners: BTreeMap<IpAddr, Owner>,
+    host: BTreeSet<IpAddr>,
+    conflicts: &'a BTreeMap<IpAddr, Conflict>,
+}
+
+impl<'a> Surroundings<'a> {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        host: &Host,
+        conflicts: &'a BTreeMap<IpAddr, Conflict>,
+    ) -> Self {
+        let mut owners = BTreeMap::new();
+        let addresses = || {
+            host.interfaces.iter().flat_map(|i| i.addresses.iter().map(move |net| (&i.name, *net)))
+        };
+        for (_, net) in addresses() {
+            owners.extend(edges(net).map(|address| (address, Owner::Network(net))));
+        }
+        for (name, net) in addresses() {
+            owners.insert(net.addr(), Owner::Host(name.clone()));
+        }
+        owners.extend(host.gateways.iter().map(|gateway| (*gateway, Owner::Gateway)));
+        for node in snapshot.nodes.values() {
+            owners.extend(node.addresses.iter().map(|a| (*a, Owner::Node(node.key.clone()))));
+        }
+        Self { owners, host: addresses().map(|(_, net)| net.addr()).collect(), conflicts }
+    }
+
+    /// Why an address of this pool is handed out to nobody; says nothing of who holds it.
+    pub(super) fn bar(&self, view: &PoolView<'_>, address: IpAddr) -> Option<Refusal> {
+        let pool = || view.pool.name.clone();
+        if view.is_reserved(address) {
+            return Some(Refusal::AddressReserved { address, pool: pool() });
+        }
+        if view.is_buggy(address) {
+            return Some(Refusal::BuggyAddress { address, pool: pool() });
+        }
+        self.alarm(view, address)
+    }
+
+    /// What the surroundings alone say against an address: told of one that is held already.
+    pub(super) fn alarm(&self, view: &PoolView<'_>, address: IpAddr) -> Option<Refusal> {
+        if view.pool.host_addresses && !self.host.contains(&address) {
+            return Some(Refusal::AddressNotOfHost { address, pool: view.pool.name.clone() });
+        }
+        match self.owners.get(&address) {
+            Some(Owner::Node(node)) => {
+                return Some(Refusal::AddressOfNode { address, node: node.clone() });
+            }
+            Some(_) if view.pool.host_addresses => return None,
+            Some(Owner::Gateway) => return Some(Refusal::AddressOfGateway { address }),
+            Some(Owner::Host(leg)) => {
+                return Some(Refusal::AddressOfHost { address, leg: leg.clone() });
+            }
+            Some(Owner::Network(network)) => {
+                return Some(Refusal::AddressOfNetwork { address, network: *network });
+            }
+            None => {}
+        }
+        self.conflict(address, None)
+    }
+
+    /// The conflict on an address, of one stage or of any.
+    pub(super) fn conflict(&self, address: IpAddr, stage: Option<Stage>) -> Option<Refusal> {
+        let conflict = self.conflicts.get(&address)?;
+        (stage.is_none_or(|stage| stage == conflict.stage))
+            .then(|| Refusal::ConflictOnWire { address, by: conflict.by.clone() })
+    }
+
+    /// How many addresses of the pool may be handed out, held ones included.
+    pub(super) fn usable(&self, view: &PoolView<'_>, family: Family) -> u128 {
+        let of_family =
+            |address: &&IpAddr| Family::of(**address) == family && view.counts(**address);
+        if view.pool.host_addresses {
+            let own = self.host.iter().filter(of_family);
+            return own.filter(|a| !matches!(self.owners.get(a), Some(Owner::Node(_)))).count()
+                as u128;
+        }
+        let taken = self.owners.keys().filter(of_family).count() as u128;
+        view.size(family).saturating_sub(taken)
+    }
+}
+
+/// The addresses that name a connected network itself: network and broadcast address where there
+/// are such (RFC 3021: none in a /31), and the Subnet-Router anycast address (RFC 4291 §2.6.1,
+/// RFC 6164: none in a /127).
+fn edges(net: IpNet) -> impl Iterator<Item = IpAddr> {
+    let (first, last) = match net {
+        IpNet::V4(v4) if v4.prefix_len() <= 30 => (Some(net.network()), Some(net.broadcast())),
+        IpNet::V6(v6) if v6.prefix_len() <= 126 => (Some(net.network()), None),
+        _ => (None, None),
+    };
+    first.into_iter().chain(last)
+}
