@@ -1,1 +1,10 @@
-//! Placeholder.
+//! The few system calls that std, socket2 and tokio do not wrap, behind safe interfaces.
+//!
+//! This crate and `roadstead-router-bpf` are the only ones that may use `unsafe`; each block says
+//! why it is sound. Nothing here decides anything: protocols live in the cores.
+//!
+//! * [`packet`]: packet sockets for address resolution on one interface.
+
+pub mod packet;
+
+pub use packet::PacketSocket;
