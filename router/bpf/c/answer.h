@@ -196,8 +196,8 @@ static __always_inline bool solicitation_checksum(const struct packet *packet,
 
 /* Turns the frame into the advertisement (RFC 4861 section 7.2.4). Duplicate address detection is
  * answered to all nodes, unsolicited. */
-static __noinline bool advertise(struct __sk_buff *skb, const union address *asker,
-                                 const union address *target, const __u8 *mac)
+static __noinline int advertise(struct __sk_buff *skb, const union address *asker,
+                                const union address *target, const __u8 *mac)
 {
     struct ipv6hdr ip = {.version = 6,
                          .payload_len = bpf_htons(sizeof(struct advertisement)),
@@ -251,10 +251,9 @@ static __noinline int answer_solicitation(struct packet *packet)
     if (!answer || !solicitation_is_addressed(packet, &target))
         return TC_ACT_UNSPEC;
 
-    struct ethhdr *ethernet = packet->data;
     __u8 asker[MAC_LENGTH];
-    __builtin_memcpy(asker, ethernet->h_source, MAC_LENGTH);
-    if (mac_equal(asker, answer->mac))
+    if (bpf_skb_load_bytes(skb, offsetof(struct ethhdr, h_source), asker, sizeof(asker)) ||
+        mac_equal(asker, answer->mac))
         return TC_ACT_UNSPEC;
     bool detection = address_is_unspecified(&packet->source);
     if (!solicitation_options(skb, packet->l4 + sizeof(*ask), end, detection, asker) ||

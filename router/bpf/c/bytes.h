@@ -24,7 +24,7 @@ static __always_inline bool checksum_left(struct __sk_buff *skb)
 
 /* The sum of `length` bytes from an even distance `offset`, or a negative number where they are
  * not all there. */
-static __noinline __s64 sum_bytes(struct __sk_buff *skb, __u32 offset, __u32 length)
+__noinline __s64 sum_bytes(struct __sk_buff *skb, __u32 offset, __u32 length)
 {
     __be32 step[SUM_STEP / 4];
     __s64 sum = 0;
@@ -37,10 +37,15 @@ static __noinline __s64 sum_bytes(struct __sk_buff *skb, __u32 offset, __u32 len
         offset += SUM_STEP;
         length -= SUM_STEP;
     }
+    barrier_var(length); /* both bounds below for one register: the verifier wants 1..63 */
     if (length == 0)
         return sum;
     if (length >= SUM_STEP)
         return -1;
+    /* The verifier forgets the two lines above: this tells it the same again. */
+    length--;
+    barrier_var(length);
+    length = (length & (SUM_STEP - 1)) + 1;
     __builtin_memset(step, 0, sizeof(step));
     if (bpf_skb_load_bytes(skb, offset, step, length))
         return -1;

@@ -1,0 +1,202 @@
+//! The program in the kernel, in a network namespace of its own, fed packet by packet.
+
+use std::{net::IpAddr, process::Command};
+
+use libbpf_rs::{Map, MapCore as _, MapFlags, Object, ObjectBuilder, ProgramInput, ProgramMut};
+use nix::{
+    sched::{CloneFlags, unshare},
+    time::{ClockId, clock_gettime},
+};
+use roadstead_router_bpf::REASONS;
+
+use crate::frame::Mac;
+
+const OBJECT: &str = concat!(env!("OUT_DIR"), "/nat.bpf.o");
+
+/// The two interfaces with the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leg {
+    /// Towards clients.
+    Lan,
+    /// Towards nodes.
+    Rack,
+}
+
+/// What the program decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Not ours: the next program or the host's stack.
+    Pass,
+    /// Dropped.
+    Drop,
+    /// Sent out of a leg.
+    Redirect,
+}
+
+/// What came of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    pub(crate) frame: Vec<u8>,
+    /// Labels of the reasons that were counted.
+    pub(crate) counted: Vec<&'static str>,
+}
+
+impl Outcome {
+    /// Asserts that the packet is left to the host as it came.
+    pub(crate) fn assert_untouched(&self, frame: &[u8], why: &str) {
+        assert_eq!(self.verdict, Verdict::Pass, "{why}");
+        assert_eq!(self.frame, frame, "{why}");
+        assert!(self.counted.is_empty(), "{why}: {:?}", self.counted);
+    }
+
+    /// Asserts that the packet is dropped for one reason.
+    pub(crate) fn assert_dropped(&self, reason: &str, why: &str) {
+        assert_eq!((self.verdict, &self.counted[..]), (Verdict::Drop, &[reason][..]), "{why}");
+    }
+}
+
+/// One loaded program with its maps.
+pub(crate) struct Rig {
+    object: Object,
+    legs: [(u32, Mac); 2],
+}
+
+impl Rig {
+    /// A fresh namespace with both legs, and the program with empty maps.
+    ///
+    /// # Panics
+    /// Without root, and where the kernel refuses the program.
+    pub(crate) fn new() -> Self {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of our own: run as root");
+        let object = ObjectBuilder::default().open_file(OBJECT).expect("open").load().expect("load");
+        Self { object, legs: [make_leg("lan"), make_leg("rack")] }
+    }
+
+    /// The index of a leg.
+    pub(crate) fn ifindex(&self, leg: Leg) -> u32 {
+        self.legs[leg as usize].0
+    }
+
+    /// The MAC address of a leg.
+    pub(crate) fn mac(&self, leg: Leg) -> Mac {
+        self.legs[leg as usize].1
+    }
+
+    /// Nanoseconds since boot.
+    pub(crate) fn boottime(&self) -> u64 {
+        let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("the clock");
+        u64::try_from(now.tv_sec() * 1_000_000_000 + now.tv_nsec()).expect("after boot")
+    }
+
+    /// Answers for an address on a leg.
+    pub(crate) fn answer(&mut self, address: IpAddr, leg: Leg, expires: Option<u64>) {
+        let mut value = expires.unwrap_or(0).to_ne_bytes().to_vec();
+        value.extend(self.mac(leg));
+        value.extend([0; 2]);
+        let key = self.answer_key(address, leg);
+        self.map("answers").update(&key, &value, MapFlags::ANY).expect("update");
+    }
+
+    /// Ends that.
+    pub(crate) fn silence(&mut self, address: IpAddr, leg: Leg) {
+        let key = self.answer_key(address, leg);
+        self.map("answers").delete(&key).expect("delete");
+    }
+
+    fn answer_key(&self, address: IpAddr, leg: Leg) -> Vec<u8> {
+        let address = match address {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        [&address.octets()[..], &self.ifindex(leg).to_ne_bytes(), &[0; 4]].concat()
+    }
+
+    fn map(&self, name: &str) -> Map<'_> {
+        self.object.maps().find(|map| map.name() == name).expect("such a map")
+    }
+
+    /// Sends a frame into a leg.
+    pub(crate) fn send(&self, leg: Leg, frame: &[u8]) -> Outcome {
+        self.send_super(leg, frame, 0)
+    }
+
+    /// Sends a super-packet that will be cut into segments of `gso_size` bytes of payload.
+    pub(crate) fn send_super(&self, leg: Leg, frame: &[u8], gso_size: u32) -> Outcome {
+        let before = self.drops();
+        let (verdict, frame) = self.run(leg, frame, gso_size);
+        let counted = self
+            .drops()
+            .iter()
+            .zip(before)
+            .zip(REASONS)
+            .filter(|((after, before), _)| *after != before)
+            .map(|(_, reason)| reason.label)
+            .collect();
+        Outcome { verdict, frame, counted }
+    }
+
+    fn run(&self, leg: Leg, frame: &[u8], gso_size: u32) -> (Verdict, Vec<u8>) {
+        let mut context = context(self.ifindex(leg), gso_size);
+        let mut out = vec![0; frame.len() + 256];
+        let input = ProgramInput {
+            context_in: Some(&mut context),
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..ProgramInput::default()
+        };
+        let output = self.program().test_run(input).expect("test run");
+        let verdict = match output.return_value.cast_signed() {
+            -1 | 0 => Verdict::Pass,
+            2 => Verdict::Drop,
+            7 => Verdict::Redirect,
+            other => panic!("verdict {other}"),
+        };
+        (verdict, output.data.expect("the frame").to_vec())
+    }
+}
+
+impl Rig {
+    fn program(&self) -> ProgramMut<'_> {
+        self.object.progs_mut().find(|program| program.name() == "ingress").expect("the program")
+    }
+
+    /// Packets counted so far by reason.
+    fn drops(&self) -> Vec<u64> {
+        let drops = self.map("drops");
+        (0..u32::try_from(REASONS.len()).expect("few"))
+            .map(|reason| {
+                let each = drops.lookup_percpu(&reason.to_ne_bytes(), MapFlags::ANY);
+                let each = each.expect("lookup").expect("an array has every element");
+                each.iter().map(|one| u64::from_ne_bytes(one[..8].try_into().expect("8 bytes"))).sum()
+            })
+            .collect()
+    }
+}
+
+/// `struct __sk_buff` (include/uapi/linux/bpf.h) with what a test may set.
+fn context(ifindex: u32, gso_size: u32) -> [u8; 192] {
+    let mut context = [0; 192];
+    context[40..44].copy_from_slice(&ifindex.to_ne_bytes());
+    context[176..180].copy_from_slice(&gso_size.to_ne_bytes());
+    context
+}
+
+/// A veth pair, its end named `name` with the program's view: index and MAC.
+fn make_leg(name: &str) -> (u32, Mac) {
+    ip(&format!("link add {name} type veth peer name {name}-peer"));
+    ip(&format!("link set {name} up"));
+    ip(&format!("link set {name}-peer up"));
+    let described = ip(&format!("-o link show {name}"));
+    let index = described.split(':').next().expect("an index").parse().expect("a number");
+    let mac = described.split("link/ether ").nth(1).expect("a MAC");
+    let mut bytes = mac.split([':', ' ']).map(|byte| u8::from_str_radix(byte, 16).expect("hex"));
+    (index, std::array::from_fn(|_| bytes.next().expect("six bytes")))
+}
+
+/// Runs `ip` in this thread's namespace.
+pub(crate) fn ip(command: &str) -> String {
+    let output = Command::new("ip").args(command.split(' ')).output().expect("iproute2");
+    assert!(output.status.success(), "ip {command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
