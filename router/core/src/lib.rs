@@ -10,6 +10,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod diff;
+pub mod drain;
 pub mod health;
+pub mod host;
 pub mod maglev;
 pub mod maps;
+pub mod plan;
+
+#[cfg(test)]
+mod fixture;

@@ -1,0 +1,244 @@
+//! What people see: every Service with its backends, every node, each with the reason for its state.
+
+use std::collections::BTreeMap;
+
+use roadstead_model::{
+    Family, Protocol,
+    local::{
+        Assignment, BackendState, BackendStatus, NodeStatus, PortClaim, PortStatus, RouterService,
+        ServiceServing, Serving,
+    },
+    object::{Service, TrafficPolicy},
+    reason::{Condition, ConditionStatus},
+};
+
+use super::{
+    Inputs, Plan, backends,
+    candidates::{Candidate, Doubt, Pools},
+    nodes::{Nodes, Row, Standing},
+    serving::{port_of, servable},
+    snat::Snats,
+};
+use crate::drain::Cause;
+
+/// The router's part of `roadstead status`.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// One entry per Service of the assignments.
+    pub services: Vec<RouterService>,
+    /// One entry per node.
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// Describes what `plan` made of the same inputs.
+pub fn status(inputs: &Inputs<'_>, plan: &Plan) -> Status {
+    let mut nodes = Nodes::survey(inputs);
+    let mut told_already = Vec::new();
+    let snats = Snats::plan(inputs, &nodes, &mut told_already);
+    backends::plan(inputs, &mut nodes, &snats, &mut told_already);
+    let pools = Pools::new(inputs, &nodes);
+    let serving: BTreeMap<_, _> =
+        plan.services.iter().map(|serving| (&serving.service, serving)).collect();
+    let services = inputs.assignments.services.iter().map(|assignment| {
+        service_status(inputs, &pools, assignment, serving.get(&assignment.service).copied())
+    });
+    Status { services: services.collect(), nodes: node_statuses(inputs, &nodes) }
+}
+
+fn service_status(
+    inputs: &Inputs<'_>,
+    pools: &Pools<'_>,
+    assignment: &Assignment,
+    serving: Option<&ServiceServing>,
+) -> RouterService {
+    let service = inputs.snapshot.services.get(&assignment.service);
+    let ports = assignment.ports.iter().map(|claim| PortStatus {
+        protocol: claim.protocol,
+        port: claim.port,
+        backends: service.map_or_else(Vec::new, |service| {
+            backend_statuses(inputs, pools, assignment, service, *claim)
+        }),
+    });
+    let ports: Vec<PortStatus> = ports.collect();
+    let mut conditions = vec![programmed(serving), backends_healthy(&ports, serving)];
+    conditions.extend(service.and_then(|service| skipped_ports(service)));
+    conditions.extend(service.and_then(|service| client_address(service)));
+    RouterService { service: assignment.service.clone(), ports, conditions }
+}
+
+fn backend_statuses(
+    inputs: &Inputs<'_>,
+    pools: &Pools<'_>,
+    assignment: &Assignment,
+    service: &Service,
+    claim: PortClaim,
+) -> Vec<BackendStatus> {
+    let Some(node_port) = port_of(service, claim).and_then(|port| servable(port).ok()) else {
+        return Vec::new();
+    };
+    let mut statuses = Vec::new();
+    for address in &assignment.addresses {
+        let family = Family::of(*address);
+        let candidates = pools.candidates(inputs, service, claim, family).unwrap_or_default();
+        let chosen = pools.choice(inputs, service, claim, family);
+        let weights: BTreeMap<u16, u32> =
+            chosen.iter().flat_map(|choice| choice.shares.iter().copied()).collect();
+        for index in pools.nodes.of(&service.key.source, family) {
+            let row = &pools.nodes.rows[*index];
+            let candidate = candidates.iter().find(|candidate| candidate.row == *index);
+            let weight = row.backend.and_then(|id| weights.get(&id)).copied().unwrap_or(0);
+            statuses.push(backend_status(row, candidate, node_port, weight));
+        }
+    }
+    statuses
+}
+
+fn backend_status(
+    row: &Row,
+    candidate: Option<&Candidate>,
+    port: u16,
+    weight: u32,
+) -> BackendStatus {
+    let (state, reason) = match candidate {
+        Some(candidate) => (candidate.state, candidate_reason(candidate)),
+        None => match node_state(row) {
+            (BackendState::Healthy | BackendState::SlowStart, _) => {
+                (BackendState::Unhealthy, "it has no ready endpoint of this Service".to_owned())
+            }
+            standing => standing,
+        },
+    };
+    BackendStatus { node: row.node.name.clone(), address: row.address, port, state, weight, reason }
+}
+
+fn candidate_reason(candidate: &Candidate) -> String {
+    match candidate.cause {
+        Some(Doubt::Node(failure)) => format!("the node's probe: {failure}"),
+        Some(Doubt::Port(failure)) => format!("the probe of the NodePort: {failure}"),
+        Some(Doubt::Local(failure)) => format!("the probe of healthCheckNodePort: {failure}"),
+        None => match candidate.state {
+            BackendState::Unknown => "not probed yet".to_owned(),
+            BackendState::SlowStart => format!("weight at {} %", candidate.percent),
+            BackendState::Healthy | BackendState::Unhealthy | BackendState::Draining => {
+                String::new()
+            }
+        },
+    }
+}
+
+fn node_state(row: &Row) -> (BackendState, String) {
+    match &row.standing {
+        Standing::Refused(reason) | Standing::Unreachable(reason) => {
+            (BackendState::Unhealthy, reason.clone())
+        }
+        Standing::Draining(Cause::Ordered) => {
+            (BackendState::Draining, "drained by an operator".to_owned())
+        }
+        Standing::Draining(Cause::Excluded) => (
+            BackendState::Draining,
+            "labelled node.kubernetes.io/exclude-from-external-load-balancers".to_owned(),
+        ),
+        Standing::Usable(sight) => {
+            let reason = sight.failure.map_or_else(String::new, |failure| failure.to_string());
+            (sight.state, reason)
+        }
+    }
+}
+
+/// One line per node: the best of its addresses, with what stands against the others.
+fn node_statuses(inputs: &Inputs<'_>, nodes: &Nodes) -> Vec<NodeStatus> {
+    let of_node = |key| nodes.rows.iter().filter(move |row| row.node == key);
+    inputs
+        .snapshot
+        .nodes
+        .values()
+        .map(|node| {
+            let states: Vec<(BackendState, String)> =
+                of_node(node.key.clone()).map(node_state).collect();
+            let best = states.iter().map(|(state, _)| *state).min();
+            let mut reasons: Vec<String> =
+                states.into_iter().map(|(_, reason)| reason).filter(|r| !r.is_empty()).collect();
+            reasons.dedup();
+            if best.is_none() {
+                reasons.push("it has no InternalIP address".to_owned());
+            }
+            NodeStatus {
+                source: node.key.source.clone(),
+                name: node.key.name.clone(),
+                addresses: node.addresses.clone(),
+                state: best.unwrap_or(BackendState::Unhealthy),
+                reason: reasons.join("; "),
+            }
+        })
+        .collect()
+}
+
+fn programmed(serving: Option<&ServiceServing>) -> Condition {
+    let condition = |status, reason: &str, message: String| {
+        Condition::new("Programmed", status, reason, message)
+    };
+    match serving.map(|serving| (serving.serving, serving.message.clone())) {
+        None => condition(
+            ConditionStatus::Unknown,
+            "NotPlanned",
+            "the router has not planned it yet".to_owned(),
+        ),
+        Some((Serving::Ready | Serving::Degraded, _)) => {
+            condition(ConditionStatus::True, "Programmed", String::new())
+        }
+        Some((Serving::Pending, message)) => condition(ConditionStatus::False, "Pending", message),
+        Some((Serving::Unserved, message)) => {
+            condition(ConditionStatus::False, "Unserved", message)
+        }
+    }
+}
+
+fn backends_healthy(ports: &[PortStatus], serving: Option<&ServiceServing>) -> Condition {
+    let backends = || ports.iter().flat_map(|port| &port.backends);
+    let count = |wanted: &[BackendState]| {
+        backends().filter(|backend| wanted.contains(&backend.state)).count()
+    };
+    let healthy = count(&[BackendState::Healthy, BackendState::SlowStart]);
+    let in_panic =
+        backends().any(|backend| backend.state == BackendState::Unhealthy && backend.weight > 0);
+    let all = backends().count();
+    let message = format!("{healthy} of {all} backends pass their probes");
+    let degraded = serving.is_some_and(|serving| serving.serving == Serving::Degraded);
+    let (status, reason) = match (healthy, count(&[BackendState::Unknown])) {
+        _ if degraded || in_panic => (ConditionStatus::False, "Panic"),
+        (0, 0) => (ConditionStatus::False, "NoneHealthy"),
+        (0, _) => (ConditionStatus::Unknown, "NotProbed"),
+        _ => (ConditionStatus::True, "Probed"),
+    };
+    let message = if in_panic {
+        format!("{message}: too many fail, so new connections go to all of them")
+    } else {
+        message
+    };
+    Condition::new("BackendsHealthy", status, reason, message)
+}
+
+/// Ports that are passed over while their siblings are served.
+fn skipped_ports(service: &Service) -> Option<Condition> {
+    let reasons: Vec<String> =
+        service.ports.iter().filter_map(|port| servable(port).err()).collect();
+    let reason = match service.ports.iter().any(|port| port.protocol == Protocol::Sctp) {
+        true => "SctpNotServed",
+        false => "NoNodePort",
+    };
+    let message = reasons.join("; ");
+    (!reasons.is_empty())
+        .then(|| Condition::new("PortsServed", ConditionStatus::False, reason, message))
+}
+
+/// Full NAT hides the client from the pod, although policy Local promises its address.
+fn client_address(service: &Service) -> Option<Condition> {
+    (service.traffic_policy == TrafficPolicy::Local).then(|| {
+        Condition::new(
+            "ClientAddressPreserved",
+            ConditionStatus::False,
+            "Nat",
+            "mode nat replaces the client's address: externalTrafficPolicy Local chooses nodes with ready endpoints, but pods see an address of this edge host",
+        )
+    })
+}
