@@ -17,6 +17,7 @@
 #define MAC_LENGTH      6
 #define TABLE_SLOTS     16381 /* used of */
 #define TABLE_ELEMENT   16384
+#define BACKENDS        4096 /* most that a table can name */
 #define NO_BACKEND      0xffff
 #define NO_TABLE        0xffffffff
 #define NO_RANGES       0xffffffff
@@ -90,7 +91,8 @@ struct snat {
 _Static_assert(sizeof(struct snat) == 24, "snat");
 
 struct maglev_table {
-    __u16 slots[TABLE_ELEMENT];
+    __u16 slots[TABLE_ELEMENT];   /* a backend or NO_BACKEND */
+    __u64 members[BACKENDS / 64]; /* bit n: backend n has a slot */
 };
 
 struct range_key {
@@ -119,9 +121,13 @@ enum flow_state {
     FLOW_CLIENT_FIN = 4,         /* the client has closed its side */
     FLOW_NODE_FIN = 8,           /* the node has closed its side */
     FLOW_NODE_CLOSED_FIRST = 16, /* so the node keeps TIME_WAIT: the port is held */
-    FLOW_RESET = 32,             /* either side has reset it */
+    FLOW_RESET = 32,             /* a side has reset it; anything that follows revives it */
+    FLOW_RESET_IDLE = 64,        /* the same while it was idle: maybe forged, so told apart */
 };
+#define FLOW_CLOSED           (FLOW_CLIENT_FIN | FLOW_NODE_FIN)
+#define FLOW_RESETS           (FLOW_RESET | FLOW_RESET_IDLE)
 #define FLOW_GENERATION_SHIFT 16
+#define FLOW_GENERATION       0xffff0000
 
 struct flow {
     __u16 backend;
@@ -154,11 +160,12 @@ struct reply {
     union address client;
     __be16 client_port;
     __u8 client_mac[MAC_LENGTH]; /* the source of the client's latest packet */
-    __u32 ifindex;               /* and the leg it came by */
     __u32 frontend;
     __u32 last_seen; /* from the node */
+    __u32 flags;     /* enum reply_flags */
     __u16 backend;
-    __u16 flags; /* enum reply_flags */
+    __u8 leg; /* slot of the leg that the client's latest packet came by */
+    __u8 pad;
 };
 _Static_assert(sizeof(struct reply) == 40, "reply");
 

@@ -1,67 +1,128 @@
 // SPDX-License-Identifier: (Apache-2.0 OR MIT) OR GPL-2.0-only
 
 /* The path of a packet through the load balancer: full NAT between clients and nodes. One program
- * for the ingress of every leg; each concern has a header of its own. */
+ * for the ingress of every leg; each concern has a header of its own. What is not ours goes on
+ * untouched (TC_ACT_UNSPEC: the next program, then the host's stack). */
 
 #include "maps.h"
 #include "kernel.h"
 #include "parse.h"
-#include "csum.h"
-#include "count.h"
 #include "answer.h"
+#include "count.h"
+#include "forward.h"
 #include "fragment.h"
 #include "icmp.h"
 #include "refuse.h"
+#include "reverse.h"
 
-/* A frame that is no IP packet, or none that can be followed. */
-static __always_inline int not_parsed(struct __sk_buff *skb)
+static __always_inline bool is_icmp(const struct packet *packet)
 {
-    if (skb->protocol == bpf_htons(ETH_P_ARP))
-        return answer_arp(skb);
-    return TC_ACT_UNSPEC;
+    return packet->protocol == (packet->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+}
+
+static __always_inline bool has_ports(const struct packet *packet)
+{
+    return packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP;
 }
 
 /* A packet to a VIP that no frontend takes. */
-static __always_inline int unserved(struct packet *packet)
+static __always_inline int to_vip(struct packet *packet)
 {
     struct vip *vip = bpf_map_lookup_elem(&vips, &packet->destination);
     if (!vip)
         return TC_ACT_UNSPEC;
-    if (packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6)
+    if (is_icmp(packet))
         return icmp_to_vip(packet, vip);
     if (vip->kind == VIP_HOST)
         return TC_ACT_UNSPEC;
-    return refuse(packet, DROP_CLOSED_PORT);
+    if (!has_ports(packet))
+        return drop(DROP_PROTOCOL);
+    return answer_with(packet, ANSWER_REFUSED, DROP_CLOSED_PORT);
 }
 
-/* A packet from a node to one of our SNAT addresses. */
-static __always_inline int from_node(struct packet *packet, __u32 snat)
+/* A packet to one of our SNAT addresses, which may be the host's own and a VIP too. */
+static __always_inline int to_snat(struct packet *packet)
 {
-    if (packet->hop_limit <= 1)
+    __u32 snat = snat_of(&packet->destination);
+    if (snat == NO_SNAT)
+        return TC_ACT_UNSPEC;
+    if (is_icmp(packet))
+        return icmp_to_snat(packet, snat);
+    return has_ports(packet) ? from_node(packet, snat) : TC_ACT_UNSPEC;
+}
+
+static __always_inline int to_frontend(struct __sk_buff *skb, struct packet *packet)
+{
+    if (!has_ports(packet))
+        return to_vip(packet);
+    struct frontend_key key = {
+        .address = packet->destination,
+        .port = packet->destination_port,
+        .protocol = packet->protocol,
+    };
+    struct frontend *frontend = bpf_map_lookup_elem(&frontends, &key);
+    return frontend ? from_client(skb, packet, frontend) : to_vip(packet);
+}
+
+/* A later fragment whose first has not come: lost, unless the host itself may want it. */
+static __noinline int to_us_unknown_fragment(struct packet *packet)
+{
+    struct vip *vip = bpf_map_lookup_elem(&vips, &packet->destination);
+    return vip && vip->kind == VIP_VIRTUAL ? drop(DROP_FRAGMENT_UNKNOWN) : TC_ACT_UNSPEC;
+}
+
+/* A packet to an address that may be ours. */
+static __always_inline int to_us(struct __sk_buff *skb, struct packet *packet, __u8 classes)
+{
+    packet->now = now_seconds();
+    if (packet->fragment != FRAGMENT_NONE && !fragment_ports(packet))
+        return to_us_unknown_fragment(packet);
+    if (classes & CLASS_SNAT) {
+        int verdict = to_snat(packet);
+        if (verdict != TC_ACT_UNSPEC)
+            return verdict;
+    }
+    return classes & CLASS_VIP ? to_frontend(skb, packet) : TC_ACT_UNSPEC;
+}
+
+/* Sends the answer that a verdict asks for. */
+static __always_inline int finish(struct __sk_buff *skb, struct packet *packet, int verdict)
+{
+    packet_frame(packet, skb);
+    switch (verdict) {
+    case ANSWER_REFUSED:
+        return refuse(packet, packet->note);
+    case ANSWER_TIME_EXCEEDED:
         return icmp_time_exceeded(packet);
-    if (packet->length > 1500)
-        return icmp_too_big(packet, 1500);
-    return icmp_to_snat(packet, snat);
+    case ANSWER_TOO_BIG:
+        return icmp_too_big(packet, packet->note);
+    default:
+        return verdict;
+    }
 }
 
 SEC("tc")
 int ingress(struct __sk_buff *skb)
 {
-    struct packet packet;
-    if (skb->vlan_present)
+    struct packet packet = {};
+    if (skb->vlan_present || skb->pkt_type == PACKET_OTHERHOST)
+        return TC_ACT_UNSPEC;
+    if (skb->protocol == bpf_htons(ETH_P_ARP))
+        return answer_arp(skb);
+    if (parse(skb, &packet) != PARSED)
         return TC_ACT_UNSPEC;
     packet_frame(&packet, skb);
-    if (parse_l3(&packet) != PARSED)
-        return not_parsed(skb);
-    if (parse_l4(&packet) != PARSED)
+    if (packet.data + L3_OFFSET > packet.end)
+        return TC_ACT_UNSPEC; /* parsed, so it is longer: this tells the verifier */
+    if (packet.v6 && is_icmp(&packet)) {
+        int verdict = answer_solicitation(&packet);
+        if (verdict != TC_ACT_UNSPEC)
+            return verdict;
+    }
+    __u8 classes = settings.classes[hash_class(&packet.destination)];
+    if (!classes || skb->pkt_type != PACKET_HOST)
         return TC_ACT_UNSPEC;
-    if (packet.protocol == IPPROTO_ICMPV6 && answer_solicitation(&packet) != TC_ACT_UNSPEC)
-        return TC_ACT_SHOT;
-    if (packet.fragment != FRAGMENT_NONE && !fragment_ports(&packet))
-        return drop(DROP_FRAGMENT_UNKNOWN);
-    if (settings.snat_count)
-        return from_node(&packet, 0);
-    return unserved(&packet);
+    return finish(skb, &packet, to_us(skb, &packet, classes));
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -7,6 +7,7 @@
  * helper that may move it: packet_frame() fetches them again, `l4` stays as an offset. */
 
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -41,6 +42,8 @@ struct packet {
     __be16 destination_port;
     __u16 l4;          /* offset of the transport header from `data`, at most L4_OFFSET_MAX */
     __u16 length;      /* of the IP packet, by its own header; of a super-packet by skb->len */
+    __u32 note;        /* a detail of the verdict */
+    __u32 now;         /* now_seconds(), where the packet is for one of our addresses */
     __u32 fragment_id; /* where fragment != FRAGMENT_NONE */
     __u8 protocol;     /* of the transport header: IPPROTO_* */
     __u8 hop_limit;
@@ -48,11 +51,6 @@ struct packet {
     __u8 fragment;  /* enum fragment_kind */
     bool v6;
     bool dont_fragment; /* IPv4's bit; always true for IPv6 */
-};
-
-struct cursor {
-    void *at;
-    void *end;
 };
 
 /* The pointers into the frame, after a helper that may have moved it. */
@@ -70,6 +68,19 @@ static __always_inline void *packet_l4(const struct packet *packet, __u32 length
     return at + length > packet->end ? NULL : at;
 }
 
+/* The bytes at hand while parsing. */
+struct frame {
+    void *data;
+    void *end;
+};
+
+/* A header of `length` bytes at `offset`, or NULL where the bytes at hand end before. */
+static __always_inline void *frame_at(const struct frame *frame, __u32 offset, __u32 length)
+{
+    void *at = frame->data + (offset & L4_OFFSET_MAX);
+    return at + length > frame->end ? NULL : at;
+}
+
 static __always_inline void address_from_v4(union address *address, __be32 v4)
 {
     address->halves[0] = 0;
@@ -82,10 +93,17 @@ static __always_inline bool address_equal(const union address *a, const union ad
     return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
 }
 
-static __always_inline enum parsed parse_v4(struct packet *packet, struct cursor *cursor)
+/* An IPv4 address in the clothes of IPv6 has no business on the wire, and would be taken for IPv4.
+ */
+static __always_inline bool address_mapped(const union address *address)
 {
-    struct iphdr *ip = cursor->at;
-    if ((void *)(ip + 1) > cursor->end)
+    return address->halves[0] == 0 && address->words[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline enum parsed parse_v4(struct packet *packet, const struct frame *frame)
+{
+    struct iphdr *ip = frame_at(frame, L3_OFFSET, sizeof(*ip));
+    if (!ip)
         return PARSED_SHORT;
     __u32 header = ip->ihl * 4;
     packet->length = bpf_ntohs(ip->tot_len);
@@ -107,59 +125,72 @@ static __always_inline enum parsed parse_v4(struct packet *packet, struct cursor
     return PARSED;
 }
 
-/* RFC 8200 section 4: the chain up to the transport header. */
-static __always_inline enum parsed parse_extensions(struct packet *packet, __u32 offset, __u8 next)
+/* One header of the chain: true where it leads on, with its length and what follows. */
+static __always_inline bool parse_is_extension(__u8 next)
 {
-    for (int i = 0; i < EXTENSION_HEADERS; i++) {
-        __u8 *header = packet->data + (offset & L4_OFFSET_MAX);
-        switch (next) {
-        case IPPROTO_HOPOPTS:
-        case IPPROTO_ROUTING:
-        case IPPROTO_DSTOPTS:
-        case IPPROTO_AH:
-        case IPPROTO_FRAGMENT:
-            break;
-        default:
-            packet->protocol = next;
-            packet->l4 = offset;
-            return PARSED;
-        }
-        if ((void *)(header + 8) > packet->end)
-            return PARSED_SHORT;
-        if (next == IPPROTO_FRAGMENT) {
-            __u16 fragment = header[2] << 8 | header[3];
-            packet->fragment_id = *(__u32 *)(header + 4);
-            packet->fragment = fragment & 0xfff8 ? FRAGMENT_LATER
-                               : fragment & 1    ? FRAGMENT_FIRST
-                                                 : packet->fragment;
-            offset += 8;
-        } else if (next == IPPROTO_AH) {
-            offset += (header[1] + 2) * 4;
-        } else {
-            offset += (header[1] + 1) * 8;
-        }
-        next = header[0];
-        if (packet->fragment == FRAGMENT_LATER) {
-            packet->protocol = next;
-            packet->l4 = offset;
-            return offset > L4_OFFSET_MAX ? PARSED_EXTENSIONS : PARSED;
-        }
+    return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS ||
+           next == IPPROTO_AH || next == IPPROTO_FRAGMENT;
+}
+
+static __always_inline __u32 parse_extension_length(__u8 kind, const __u8 *header)
+{
+    switch (kind) {
+    case IPPROTO_FRAGMENT:
+        return 8;
+    case IPPROTO_AH:
+        return (header[1] + 2) * 4;
+    default:
+        return (header[1] + 1) * 8;
+    }
+}
+
+static __always_inline void parse_fragment(struct packet *packet, const __u8 *header)
+{
+    __u16 fragment = header[2] << 8 | header[3];
+    packet->fragment_id = *(__u32 *)(header + 4);
+    if (fragment & 0xfff8)
+        packet->fragment = FRAGMENT_LATER;
+    else if (fragment & 1)
+        packet->fragment = FRAGMENT_FIRST;
+}
+
+/* RFC 8200 section 4: the chain up to the transport header, or to the end of what a later fragment
+ * has of it. */
+static __always_inline enum parsed parse_extensions(struct packet *packet,
+                                                    const struct frame *frame)
+{
+    __u32 offset = L3_OFFSET + sizeof(struct ipv6hdr);
+    __u8 next = packet->protocol;
+    for (int i = 0; i <= EXTENSION_HEADERS; i++) {
         if (offset > L4_OFFSET_MAX)
             return PARSED_EXTENSIONS;
+        packet->protocol = next;
+        packet->l4 = offset;
+        if (!parse_is_extension(next) || packet->fragment == FRAGMENT_LATER)
+            return PARSED;
+        __u8 *header = frame_at(frame, offset, 8);
+        if (!header)
+            return PARSED_SHORT;
+        if (next == IPPROTO_FRAGMENT)
+            parse_fragment(packet, header);
+        offset += parse_extension_length(next, header);
+        next = header[0];
     }
     return PARSED_EXTENSIONS;
 }
 
-static __always_inline enum parsed parse_v6(struct packet *packet, struct cursor *cursor)
+static __always_inline enum parsed parse_v6(struct packet *packet, const struct frame *frame)
 {
-    struct ipv6hdr *ip = cursor->at;
-    if ((void *)(ip + 1) > cursor->end)
+    struct ipv6hdr *ip = frame_at(frame, L3_OFFSET, sizeof(*ip));
+    if (!ip)
         return PARSED_SHORT;
     if (ip->version != 6)
         return PARSED_MALFORMED;
 
     __builtin_memcpy(&packet->source, &ip->saddr, sizeof(packet->source));
     __builtin_memcpy(&packet->destination, &ip->daddr, sizeof(packet->destination));
+    if (address_mapped(&packet->source) || address_mapped(&packet->destination))
+        return PARSED_MALFORMED;
     packet->v6 = true;
     packet->hop_limit = ip->hop_limit;
     packet->length = bpf_ntohs(ip->payload_len) + sizeof(*ip);
@@ -168,37 +199,12 @@ static __always_inline enum parsed parse_v6(struct packet *packet, struct cursor
     packet->fragment_id = 0;
     packet->protocol = ip->nexthdr;
     packet->l4 = L3_OFFSET + sizeof(*ip);
-    if (ip->nexthdr == IPPROTO_TCP || ip->nexthdr == IPPROTO_UDP)
-        return PARSED;
-    return parse_extensions(packet, packet->l4, ip->nexthdr);
+    return parse_is_extension(ip->nexthdr) ? parse_extensions(packet, frame) : PARSED;
 }
 
-/* An IPv4 address in the clothes of IPv6 has no business on the wire, and would be taken for IPv4.
- */
-static __always_inline bool address_mapped(const union address *address)
+static __always_inline enum parsed parse_tcp(struct packet *packet, const struct frame *frame)
 {
-    return address->halves[0] == 0 && address->words[2] == bpf_htonl(0xffff);
-}
-
-static __always_inline enum parsed parse_l3(struct packet *packet)
-{
-    struct ethhdr *ethernet = packet->data;
-    struct cursor cursor = {ethernet + 1, packet->end};
-    if (cursor.at > cursor.end)
-        return PARSED_SHORT;
-    switch (ethernet->h_proto) {
-    case bpf_htons(ETH_P_IP):
-        return parse_v4(packet, &cursor);
-    case bpf_htons(ETH_P_IPV6):
-        return parse_v6(packet, &cursor);
-    default:
-        return PARSED_FOREIGN;
-    }
-}
-
-static __always_inline enum parsed parse_tcp(struct packet *packet)
-{
-    struct tcphdr *tcp = packet_l4(packet, sizeof(*tcp));
+    struct tcphdr *tcp = frame_at(frame, packet->l4, sizeof(*tcp));
     if (!tcp)
         return PARSED_SHORT;
     packet->source_port = tcp->source;
@@ -207,9 +213,9 @@ static __always_inline enum parsed parse_tcp(struct packet *packet)
     return PARSED;
 }
 
-static __always_inline enum parsed parse_udp(struct packet *packet)
+static __always_inline enum parsed parse_udp(struct packet *packet, const struct frame *frame)
 {
-    struct udphdr *udp = packet_l4(packet, sizeof(*udp));
+    struct udphdr *udp = frame_at(frame, packet->l4, sizeof(*udp));
     if (!udp)
         return PARSED_SHORT;
     packet->source_port = udp->source;
@@ -218,7 +224,7 @@ static __always_inline enum parsed parse_udp(struct packet *packet)
 }
 
 /* The transport header: ports and flags, where this packet carries them. */
-static __always_inline enum parsed parse_l4(struct packet *packet)
+static __always_inline enum parsed parse_l4(struct packet *packet, const struct frame *frame)
 {
     packet->source_port = 0;
     packet->destination_port = 0;
@@ -227,10 +233,41 @@ static __always_inline enum parsed parse_l4(struct packet *packet)
         return PARSED;
     switch (packet->protocol) {
     case IPPROTO_TCP:
-        return parse_tcp(packet);
+        return parse_tcp(packet, frame);
     case IPPROTO_UDP:
-        return parse_udp(packet);
+        return parse_udp(packet, frame);
     default:
         return PARSED;
     }
+}
+
+static __always_inline enum parsed parse_frame(struct packet *packet, const struct frame *frame)
+{
+    struct ethhdr *ethernet = frame_at(frame, 0, sizeof(*ethernet));
+    if (!ethernet)
+        return PARSED_SHORT;
+    enum parsed parsed = PARSED_FOREIGN;
+    if (ethernet->h_proto == bpf_htons(ETH_P_IP))
+        parsed = parse_v4(packet, frame);
+    else if (ethernet->h_proto == bpf_htons(ETH_P_IPV6))
+        parsed = parse_v6(packet, frame);
+    return parsed == PARSED ? parse_l4(packet, frame) : parsed;
+}
+
+#define PULLED 256 /* bytes that a chain of headers may take */
+
+/* Returns enum parsed. Headers outside the bytes at hand are pulled in once. */
+__noinline int parse(struct __sk_buff *skb, struct packet *packet)
+{
+    if (!packet)
+        return PARSED_FOREIGN;
+    struct frame frame = {(void *)(long)skb->data, (void *)(long)skb->data_end};
+    __u32 at_hand = frame.end - frame.data;
+    int parsed = parse_frame(packet, &frame);
+    if (parsed != PARSED_SHORT || skb->len <= at_hand)
+        return parsed;
+    bpf_skb_pull_data(skb, skb->len < PULLED ? skb->len : PULLED);
+    frame.data = (void *)(long)skb->data;
+    frame.end = (void *)(long)skb->data_end;
+    return parse_frame(packet, &frame);
 }

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR MIT) OR GPL-2.0-only */
+#pragma once
+
+/* From a client to a node. */
+
+#include "egress.h"
+#include "leg.h"
+#include "range.h"
+#include "rewrite.h"
+#include "select.h"
+#include "snat.h"
+#include "tcp.h"
+#include "verdict.h"
+
+static __always_inline int forward(struct __sk_buff *skb, struct packet *packet,
+                                   const struct flow *flow)
+{
+    __u32 snat_id = flow->snat, backend_id = flow->backend;
+    struct snat *snat = bpf_map_lookup_elem(&snats, &snat_id);
+    struct backend *backend = bpf_map_lookup_elem(&backends, &backend_id);
+    if (!snat || !backend)
+        return drop(DROP_NO_SNAT);
+    packet_frame(packet, skb);
+    if (packet->hop_limit <= 1)
+        return ANSWER_TIME_EXCEEDED;
+    if (!egress_fits(packet, backend->mtu))
+        return answer_with(packet, ANSWER_TOO_BIG, backend->mtu);
+    struct endpoints to = {
+        .source = &snat->address,
+        .destination = &backend->address,
+        .source_port = flow->snat_port,
+        .destination_port = flow->node_port,
+    };
+    if (!rewrite(packet, &to))
+        return drop(DROP_WRITE);
+    return egress_to_node(packet, backend);
+}
+
+/* --- a flow that is there -------------------------------------------------------------------- */
+
+static __always_inline bool flow_is_syn(const struct packet *packet)
+{
+    return packet->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+/* True for almost every packet: nothing to note, nothing to decide. */
+static __always_inline bool flow_quiet(const struct packet *packet, const struct frontend *frontend,
+                                       const struct flow *flow)
+{
+    __u32 id = flow->backend;
+    struct backend *backend = bpf_map_lookup_elem(&backends, &id);
+    return backend && backend->mode == BACKEND_ACTIVE && flow->last_seen == packet->now &&
+           range_checked(frontend, flow) &&
+           (packet->protocol == IPPROTO_UDP || !tcp_client_news(flow->state, packet->tcp_flags));
+}
+
+static __always_inline void flow_unanswered(const struct flow_key *key, const struct flow *flow)
+{
+    struct backend_counters *counters = backend_counts_of(flow->backend);
+    if (counters)
+        counters->unanswered++;
+    event_send(key, flow, EVENT_UNANSWERED);
+}
+
+/* A SYN on a flow that is there: sent again, or the client's port used again. */
+static __always_inline int flow_syn(const struct packet *packet, const struct frontend *frontend,
+                                    const struct flow_key *key, struct flow *flow,
+                                    const struct backend *backend)
+{
+    bool fits = select_fits(frontend, backend, flow->backend);
+    if (flow_over(flow->state)) {
+        if (!fits)
+            return ANEW;
+        __sync_fetch_and_and(&flow->state, FLOW_GENERATION);
+        return GOES_ON;
+    }
+    if (flow->state & FLOW_ESTABLISHED)
+        return GOES_ON; /* the node answers with a challenge (RFC 5961) */
+    if (!(flow->state & FLOW_ANSWERED) && packet->now != flow->last_seen)
+        flow_unanswered(key, flow);
+    return fits || backend->mode == BACKEND_ACTIVE ? GOES_ON : ANEW;
+}
+
+static __always_inline int flow_backend_gone(struct packet *packet, const struct flow_key *key,
+                                             const struct flow *flow)
+{
+    flow_delete(key, flow);
+    if (packet->protocol == IPPROTO_UDP || flow_is_syn(packet))
+        return ANEW;
+    return answer_with(packet, ANSWER_REFUSED, DROP_BACKEND_GONE);
+}
+
+/* The way back to the client is the way its latest packet came. */
+static __always_inline void flow_way_back(struct __sk_buff *skb, struct reply *reply)
+{
+    struct ethhdr *ethernet = (void *)(long)skb->data;
+    __u32 slot = leg_slot(skb->ifindex);
+    if (slot == NO_LEG || (void *)(ethernet + 1) > (void *)(long)skb->data_end)
+        return;
+    leg_learn(slot, ethernet);
+    reply->leg = slot;
+    __builtin_memcpy(reply->client_mac, ethernet->h_source, MAC_LENGTH);
+}
+
+static __always_inline void flow_seen(struct __sk_buff *skb, const struct packet *packet,
+                                      struct flow *flow, struct reply *reply)
+{
+    if (flow->last_seen == packet->now)
+        return;
+    flow->last_seen = packet->now;
+    flow_way_back(skb, reply);
+}
+
+/* Whether a flow that is free to move has a better place: its time is over, or its node is in doubt
+ * and the table does without it. */
+static __always_inline bool flow_moves(const struct packet *packet, const struct frontend *frontend,
+                                       const struct flow *flow, const struct reply *reply,
+                                       const struct backend *backend)
+{
+    if (packet->protocol != IPPROTO_UDP && !flow_is_syn(packet))
+        return false;
+    if (flow_expired(flow, reply, packet->protocol, packet->now))
+        return true;
+    return packet->protocol == IPPROTO_UDP && backend->mode != BACKEND_ACTIVE &&
+           !select_fits(frontend, backend, flow->backend);
+}
+
+static __always_inline int flow_attend_live(struct __sk_buff *skb, struct packet *packet,
+                                            const struct frontend *frontend,
+                                            const struct flow_key *key, struct flow *flow,
+                                            const struct backend *backend)
+{
+    struct reply *reply = flow_reply(flow, key->protocol);
+    if (!reply || flow_moves(packet, frontend, flow, reply, backend))
+        return ANEW;
+    if (flow_is_syn(packet)) {
+        int verdict = flow_syn(packet, frontend, key, flow, backend);
+        if (verdict != GOES_ON)
+            return verdict;
+    }
+    flow_seen(skb, packet, flow, reply);
+    if (packet->protocol == IPPROTO_TCP)
+        tcp_from_client(packet, flow, reply);
+    return GOES_ON;
+}
+
+/* The rest: state, time, doubt. GOES_ON, ANEW (the flow is then deleted) or a verdict. */
+__noinline int flow_attend(struct __sk_buff *skb, struct packet *packet,
+                           const struct frontend *frontend, const struct flow_key *key,
+                           struct flow *flow)
+{
+    if (!packet || !frontend || !key || !flow)
+        return TC_ACT_UNSPEC;
+    __u32 id = flow->backend;
+    struct backend *backend = bpf_map_lookup_elem(&backends, &id);
+    if (!backend || backend->mode == BACKEND_GONE || backend->mode == BACKEND_NONE)
+        return flow_backend_gone(packet, key, flow);
+    if (!range_checked(frontend, flow) && !range_check_again(frontend, flow, &key->client))
+        return drop(DROP_SOURCE_RANGE);
+    int verdict = flow_attend_live(skb, packet, frontend, key, flow, backend);
+    if (verdict == ANEW)
+        flow_delete(key, flow);
+    return verdict;
+}
+
+/* --- a new flow ------------------------------------------------------------------------------ */
+
+/* A source that cannot be answered: 0/8, 127/8, multicast, and what IPv6 has of the kind. */
+static __always_inline bool open_spoofed(const struct packet *packet)
+{
+    const union address *source = &packet->source;
+    if (packet->v6)
+        return source->bytes[0] == 0xff || source->halves[0] == 0;
+    __u8 first = source->bytes[12];
+    return first == 0 || first == 127 || first >= 224;
+}
+
+/* Whether a flow may begin with this packet; else a tc action. */
+static __always_inline int open_permitted(struct packet *packet, const struct frontend *frontend,
+                                          __u32 slot)
+{
+    struct vip *vip = bpf_map_lookup_elem(&vips, &packet->destination);
+    if (!vip)
+        return TC_ACT_UNSPEC;
+    if (slot == NO_LEG) {
+        count(DROP_LEG_UNKNOWN);
+        return TC_ACT_UNSPEC;
+    }
+    if (!(vip->legs >> slot & 1)) {
+        count(DROP_NOT_VISIBLE);
+        return TC_ACT_UNSPEC;
+    }
+    if (open_spoofed(packet) || address_equal(&packet->source, &packet->destination))
+        return drop(DROP_SPOOFED);
+    if (!range_allows(frontend, &packet->source))
+        return drop(DROP_SOURCE_RANGE);
+    if (packet->protocol == IPPROTO_TCP && !flow_is_syn(packet))
+        return vip->kind == VIP_HOST ? TC_ACT_UNSPEC
+                                     : answer_with(packet, ANSWER_REFUSED, DROP_NO_FLOW);
+    if (packet->fragment == FRAGMENT_LATER)
+        return drop(DROP_FRAGMENT_UNKNOWN);
+    return GOES_ON;
+}
+
+static __always_inline void open_search(struct snat_search *search, struct __sk_buff *skb,
+                                        const struct flow_key *key, const struct flow *flow,
+                                        const struct backend *backend)
+{
+    __builtin_memset(search, 0, sizeof(*search));
+    search->key.node = backend->address;
+    search->key.node_port = flow->node_port;
+    search->key.protocol = key->protocol;
+    search->reply.client = key->client;
+    search->reply.client_port = key->client_port;
+    search->reply.frontend = key->frontend;
+    search->reply.last_seen = flow->last_seen;
+    search->reply.backend = flow->backend;
+    flow_way_back(skb, &search->reply);
+}
+
+static __always_inline void open_told(const struct frontend *frontend, const struct flow_key *key,
+                                      const struct flow *flow)
+{
+    struct frontend_counters *of_frontend = frontend_counts_of(frontend->id);
+    if (of_frontend)
+        of_frontend->flows++;
+    struct backend_counters *of_backend = backend_counts_of(flow->backend);
+    if (of_backend)
+        of_backend->flows++;
+    if (frontend->flags & FRONTEND_LOG)
+        event_send(key, flow, EVENT_NEW_FLOW);
+}
+
+/* No port was left: told to user space, and visibly refused to nobody (the client tries again). */
+static __always_inline int open_no_port(const struct flow_key *key, const struct flow *flow)
+{
+    event_send(key, flow, EVENT_SNAT_EXHAUSTED);
+    return drop(DROP_SNAT_EXHAUSTED);
+}
+
+/* Writes both entries. GOES_ON, or a tc action. */
+__noinline int open_entries(struct __sk_buff *skb, const struct flow_key *key, struct flow *flow)
+{
+    if (!key || !flow)
+        return TC_ACT_UNSPEC;
+    __u32 id = flow->backend;
+    struct backend *backend = bpf_map_lookup_elem(&backends, &id);
+    if (!backend)
+        return drop(DROP_NO_BACKEND);
+    __u32 first = 0;
+    struct snat_search *search = bpf_map_lookup_elem(&snat_searches, &first);
+    if (!search)
+        return drop(DROP_FLOWS_FULL);
+    open_search(search, skb, key, flow, backend);
+    int result = snat_reserve(skb, search, backend);
+    if (result == SNAT_FULL) {
+        half_open_make_room();
+        result = snat_reserve(skb, search, backend);
+    }
+    if (result == SNAT_TAKEN)
+        return open_no_port(key, flow);
+    if (result == SNAT_FULL)
+        return drop(DROP_FLOWS_FULL);
+
+    flow->snat = search->key.snat;
+    flow->snat_port = search->key.snat_port;
+    if (!bpf_map_update_elem(&flows, key, flow, BPF_NOEXIST))
+        return GOES_ON;
+    bpf_map_delete_elem(&replies, &search->key);
+    struct flow *winner = bpf_map_lookup_elem(&flows, key);
+    if (!winner)
+        return drop(DROP_FLOWS_FULL);
+    *flow = *winner; /* the same client's packet on another processor was first */
+    return GOES_ON;
+}
+
+/* Fills in `flow` and creates its entries. GOES_ON, or a verdict. */
+__noinline int open_flow(struct __sk_buff *skb, struct packet *packet,
+                         const struct frontend *frontend, const struct flow_key *key,
+                         struct flow *flow)
+{
+    if (!packet || !frontend || !key || !flow)
+        return TC_ACT_UNSPEC;
+    int verdict = open_permitted(packet, frontend, leg_slot(skb->ifindex));
+    if (verdict != GOES_ON)
+        return verdict;
+    __u32 id = select_backend(key, frontend, packet->now);
+    if (id == NO_BACKEND)
+        return answer_with(packet, ANSWER_REFUSED, DROP_NO_BACKEND);
+    flow->backend = id;
+    flow->node_port = frontend->node_port;
+    flow->last_seen = packet->now;
+    flow->state = range_generation();
+    verdict = open_entries(skb, key, flow);
+    if (verdict != GOES_ON)
+        return verdict;
+    half_open_enter(key);
+    open_told(frontend, key, flow);
+    return GOES_ON;
+}
+
+/* --- both ------------------------------------------------------------------------------------ */
+
+/* Finds or makes the flow of a packet. GOES_ON with `found` filled, or a verdict. */
+static __always_inline int flow_of(struct __sk_buff *skb, struct packet *packet,
+                                   const struct frontend *frontend, struct flow *found)
+{
+    struct flow_key key;
+    flow_key_of(&key, packet, frontend->id);
+    int verdict = ANEW;
+    struct flow *flow = bpf_map_lookup_elem(&flows, &key);
+    if (flow) {
+        *found = *flow;
+        verdict = flow_quiet(packet, frontend, flow)
+                      ? GOES_ON
+                      : flow_attend(skb, packet, frontend, &key, flow);
+    }
+    if (verdict == ANEW)
+        verdict = open_flow(skb, packet, frontend, &key, found);
+    return verdict;
+}
+
+/* The packet's pointers are lost to the calls in between, so the frame comes along by itself. */
+static __always_inline int from_client(struct __sk_buff *skb, struct packet *packet,
+                                       const struct frontend *frontend)
+{
+    struct flow flow = {};
+    int verdict = flow_of(skb, packet, frontend, &flow);
+    return verdict == GOES_ON ? forward(skb, packet, &flow) : verdict;
+}

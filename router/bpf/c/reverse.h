@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR MIT) OR GPL-2.0-only */
+#pragma once
+
+/* From a node back to the client. */
+
+#include "egress.h"
+#include "rewrite.h"
+#include "tcp.h"
+#include "verdict.h"
+
+#define NO_SNAT 0xffff
+
+/* The index of the SNAT address that a packet is sent to, or NO_SNAT. */
+static __always_inline __u32 snat_of(const union address *address)
+{
+    for (__u32 id = 0; id < SNAT_ADDRESSES; id++) {
+        if (id >= settings.snat_count)
+            break;
+        struct snat *snat = bpf_map_lookup_elem(&snats, &id);
+        if (snat && snat->present && address_equal(&snat->address, address))
+            return id;
+    }
+    return NO_SNAT;
+}
+
+static __always_inline void reverse_noted(const struct packet *packet, struct reply *reply)
+{
+    if (reply->last_seen != packet->now)
+        reply->last_seen = packet->now;
+    if (packet->fragment == FRAGMENT_LATER)
+        return;
+    if (packet->protocol == IPPROTO_UDP) {
+        if (!(reply->flags & REPLY_ANSWERED))
+            udp_from_node(reply);
+    } else if (tcp_node_news(reply->flags, packet->tcp_flags)) {
+        tcp_from_node(reply, packet->tcp_flags, packet->now);
+    }
+}
+
+static __always_inline int reverse(struct packet *packet, const struct reply *reply)
+{
+    __u32 id = reply->frontend;
+    struct frontend_key *frontend = bpf_map_lookup_elem(&identities, &id);
+    if (!frontend || !frontend->protocol)
+        return drop(DROP_NO_FLOW);
+    packet_frame(packet, packet->skb);
+    __u32 mtu = settings.legs[reply->leg % LEGS].mtu;
+    if (packet->hop_limit <= 1)
+        return ANSWER_TIME_EXCEEDED;
+    if (!egress_fits(packet, mtu))
+        return answer_with(packet, ANSWER_TOO_BIG, mtu);
+    struct endpoints to = {
+        .source = &frontend->address,
+        .destination = &reply->client,
+        .source_port = frontend->port,
+        .destination_port = reply->client_port,
+    };
+    if (!rewrite(packet, &to))
+        return drop(DROP_WRITE);
+    return egress_to_client(packet, reply);
+}
+
+/* TC_ACT_UNSPEC where the packet belongs to no flow. */
+static __always_inline int from_node(struct packet *packet, __u32 snat)
+{
+    struct reply_key key = {
+        .node = packet->source,
+        .node_port = packet->source_port,
+        .snat_port = packet->destination_port,
+        .snat = snat,
+        .protocol = packet->protocol,
+    };
+    struct reply *reply = bpf_map_lookup_elem(&replies, &key);
+    if (!reply)
+        return TC_ACT_UNSPEC;
+    reverse_noted(packet, reply);
+    return reverse(packet, reply);
+}
