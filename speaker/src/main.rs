@@ -1,1 +1,51 @@
-fn main() {}
+//! `roadstead-speaker`: allocates external addresses to Services and announces them on the LAN.
+
+#![forbid(unsafe_code)]
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+
+mod api;
+mod app;
+mod control;
+mod drain;
+mod l2;
+mod legs;
+mod metrics;
+mod programmed;
+mod report;
+mod store;
+
+/// Allocates external addresses (VIPs) to Kubernetes Services of type LoadBalancer and announces
+/// them by ARP and NDP.
+///
+/// SIGHUP reloads the configuration; a bad one is refused whole and the last good one stays.
+/// SIGTERM means "back soon": addresses and announcements stay. To leave, order
+/// `roadstead drain self` first.
+#[derive(Debug, Parser)]
+#[command(version = roadstead_daemon::VERSION)]
+struct Args {
+    /// The configuration; files in conf.d beside it are read after it.
+    #[arg(long, value_name = "FILE", default_value = "/etc/roadstead/roadstead.toml")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    roadstead_daemon::log::init();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the runtime could not be started");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(app::run(&args.config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "roadstead-speaker stops");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -47,6 +47,8 @@ pub struct Holding {
     pub leaving: Vec<ServiceKey>,
     /// Legs on which it is to be announced.
     pub legs: Vec<Leg>,
+    /// Whether its pool is announced by ARP and NDP at all.
+    pub l2: bool,
     /// Generation of the assignments that first named the live Services on it: what the router
     /// says of an older one is not about them.
     pub since: u64,
@@ -222,7 +224,7 @@ impl Gate {
         let address = holding.address;
         self.closing.remove(&address);
         self.open.insert(address);
-        if holding.kind == VipKind::Host {
+        if holding.kind == VipKind::Host || !holding.l2 {
             return;
         }
         let answered: BTreeSet<Leg> =
@@ -251,7 +253,7 @@ impl Gate {
         if self.closing.contains_key(&address) && is_silent(address, &self.closing, facts) {
             self.closing.remove(&address);
         }
-        let may_probe = !holding.live.is_empty() && !facts.drained;
+        let may_probe = holding.l2 && !holding.live.is_empty() && !facts.drained;
         if may_probe && holding.kind == VipKind::Virtual {
             let legs = holding.legs.clone();
             verdict.wanted.push(Wanted { address, legs, hold: Hold::Probe });
@@ -339,6 +341,13 @@ fn condition(holding: &Holding, decision: &Decision, facts: &Facts<'_>) -> Condi
             True,
             "HostAddress",
             format!("{address} is this host's own address: nothing is announced for it"),
+        ),
+        Decision::Open(_) if !holding.l2 => said(
+            False,
+            "NoProtocol",
+            format!(
+                "the pool of {address} does not name l2 in `announce`, and bgp is not served yet"
+            ),
         ),
         Decision::Open(certainty) => match on_the_wire(holding, facts.wire) {
             Err((reason, message)) => said(False, reason, message),

@@ -36,6 +36,7 @@ impl World {
             live: vec![service("web")],
             leaving: vec![],
             legs: vec![leg()],
+            l2: true,
             since: 1,
         };
         Self {

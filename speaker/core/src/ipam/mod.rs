@@ -47,6 +47,7 @@ mod outcome;
 mod pools;
 mod refusal;
 mod request;
+mod run;
 mod search;
 mod sharing;
 mod surroundings;

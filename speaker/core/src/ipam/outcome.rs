@@ -15,8 +15,8 @@ use roadstead_model::{
 };
 
 use super::{
-    allocator::listed, book::Book, ledger::Entry, pools::Pools, refusal::Refusal, request::Wish,
-    search::Search, sharing,
+    book::Book, ledger::Entry, pools::Pools, refusal::Refusal, request::Wish, search::Search,
+    sharing,
 };
 
 /// The result of a run.
@@ -166,6 +166,10 @@ fn doubted(service: &ServiceKey, live: &BTreeSet<IpAddr>) -> Condition {
         service.source
     );
     Condition::new("Allocated", ConditionStatus::Unknown, "SourceInDoubt", message)
+}
+
+fn listed(addresses: &BTreeSet<IpAddr>) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// True as soon as the Service is served on an address; the reason then tells what it lacks.

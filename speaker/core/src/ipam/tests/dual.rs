@@ -126,3 +126,33 @@ fn a_port_is_claimed_on_both_addresses_or_on_none() {
     assert_eq!(world.ports("a", "2001:db8::1"), [80]);
     assert_eq!(said(&outcome, "a"), (ConditionStatus::True, "PortConflict".to_owned()));
 }
+
+#[test]
+fn an_address_that_cannot_be_left_yet_counts_as_its_family() {
+    let mut world = World::new([six(1)]);
+    world.put(Service { families: Families::Single(Family::V6), ..keyed("a", "k", 80) });
+    world.put(Service { families: Families::Single(Family::V6), ..keyed("b", "k", 81) });
+    world.run();
+    world.pools.push(lan(1));
+    world.edit("b", |s| {
+        s.request.sharing_key = None;
+        s.families = REQUIRE;
+    });
+    let outcome = world.run();
+    assert_eq!(world.live("b"), ["192.0.2.10", "2001:db8::1"]);
+    assert_eq!(said(&outcome, "b"), (ConditionStatus::True, "SharingKeyDiffers".to_owned()));
+}
+
+#[test]
+fn an_address_taken_back_has_the_ports_of_the_other_one() {
+    let whole = |p: Pool| Pool { sharing: Sharing::WhenFull, ..p };
+    let mut world = World::new([whole(lan(1)), whole(six(1))]);
+    world.put(on_port("b", 443)).put(dual("a", Families::Single(Family::V6)));
+    world.edit("a", |s| s.ports = vec![tcp(80), tcp(443)]).run();
+    world.edit("a", |s| s.families = Families::Single(Family::V4)).run();
+    assert_eq!(world.live("a"), ["2001:db8::1"], "its ports are taken there");
+    world.edit("a", |s| s.ports = vec![tcp(80)]).run();
+    world.edit("a", |s| s.ports = vec![tcp(80), tcp(443)]).run();
+    world.edit("a", |s| s.families = PREFER).run();
+    assert_eq!(world.live("a"), ["192.0.2.10"], "not both ports are to be had on what it left");
+}

@@ -3,6 +3,7 @@
 mod dual;
 mod ledger;
 mod placing;
+mod property;
 mod refusals;
 mod sharing;
 mod stability;

@@ -1,0 +1,303 @@
+//! The composition of the speaker: construct, bind, then run.
+//!
+//! ```text
+//! netlink follower ─ tables ──┐
+//! watch ─ snapshots ──────────┤
+//! router's socket ─ heard ────┼─▶ Speaker (the one writer) ─ assignments, status ─▶ local socket
+//! local socket ─ orders ──────┤        │        ▲
+//! signals ────────────────────┘        ▼        │
+//!                              l2 orders      l2 seen
+//!                                   announcer (packet sockets)
+//! ```
+//!
+//! All of it runs on one thread in one `select!`: whoever ends it (SIGTERM, a task that fails)
+//! ends all, and nothing needs to be undone: state is on disk before it is spoken of, and what is
+//! announced stays announced by the kernel program ("back soon").
+
+use std::{collections::BTreeSet, path::Path, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, anyhow};
+use prometheus_client::registry::Registry;
+use roadstead_daemon::{
+    http, local,
+    lock::DirectoryLock,
+    notify,
+    publish::published,
+    ready::{Blocker, Readiness},
+    signals::{Signals, Told},
+};
+use roadstead_model::{
+    Problem, Snapshot,
+    config::Config,
+    local::{Assignments, Done, Refusal},
+};
+use roadstead_netlink::{Netlink, Tables};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    api::{self, Api, Order, What},
+    control::{Control, Seen},
+    drain::Drain,
+    l2,
+    legs::Surroundings,
+    metrics::Metrics,
+    programmed::{self, Heard},
+    report,
+    store::Store,
+};
+
+/// What the announcer has seen and the control has not looked at yet. When full the announcer
+/// waits, and sees the rest from its sockets' buffers; a step takes all that wait at once.
+const SEEN: usize = 1024;
+/// Pause before a state file that could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Runs the speaker until it is told to stop.
+pub(crate) async fn run(file: &Path) -> Result<()> {
+    let config = Arc::new(load(file).map_err(|problems| refused(&problems))?);
+    let state = config.paths.state_of("speaker");
+    let _lock = DirectoryLock::take(&state)?;
+    let signals = Signals::install().context("cannot install signal handlers")?;
+    let readiness = Readiness::new();
+    let (netlink, follower) = Netlink::open()?;
+    let (assignments_out, assignments) = published(Assignments::default());
+    let (status_out, status) = published(report::nothing_yet());
+    let control = Control::new(config.clone(), Store::new(&state), assignments_out, status_out)?;
+
+    let (orders_in, orders) = mpsc::channel(api::ORDERS);
+    let (seen_in, seen) = mpsc::channel(SEEN);
+    let (heard_in, heard) = watch::channel(Heard::default());
+    let (l2_orders, l2_orders_out) = watch::channel(Arc::default());
+    let mut registry = Registry::with_prefix("roadstead");
+    let metrics = Metrics::register(&mut registry);
+    let api = Arc::new(Api { assignments, status: status.clone(), orders: orders_in });
+    let server = local::Server::bind(&config.paths.socket_of("speaker"))?;
+    let scrape = match config.speaker.metrics {
+        Some(address) => Some(http::Metrics::bind(address, registry, readiness.clone()).await?),
+        None => None,
+    };
+    let sources = Sources::watch(&config);
+    let speaker = Speaker {
+        file: file.to_path_buf(),
+        drain: Drain::new(&config.paths),
+        starting: Some(readiness.block("the sources")),
+        tables: netlink.tables(),
+        control,
+        sources,
+        heard,
+        orders,
+        seen,
+        l2: l2_orders,
+        signals,
+        metrics: metrics.clone(),
+        retry: None,
+    };
+    let client = local::Client::new(config.paths.socket_of("router"));
+    let serve = server.serve(move |call| api.clone().answer(call));
+    let scraped = async {
+        match scrape {
+            Some(scrape) => scrape.serve().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        result = speaker.run() => result,
+        () = follower.run() => Err(anyhow!("the rtnetlink socket closed")),
+        () = programmed::follow(client, heard_in) => Ok(()),
+        result = l2::run(l2_orders_out, seen_in, metrics.l2) => result,
+        () = serve => Ok(()),
+        () = scraped => Ok(()),
+        () = announce_readiness(readiness) => Ok(()),
+        () = notify::watchdog() => Ok(()),
+    }
+}
+
+async fn announce_readiness(readiness: Readiness) {
+    readiness.ready().await;
+    tracing::info!("ready");
+    notify::ready();
+    std::future::pending::<()>().await;
+}
+
+fn load(file: &Path) -> Result<Config, Vec<Problem>> {
+    let loaded = roadstead_config::load(file)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded.config)
+}
+
+fn refused(problems: &[Problem]) -> anyhow::Error {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    anyhow!("the configuration cannot be used:\n{}", lines.join("\n"))
+}
+
+/// The watch on the sources; dropping it ends it.
+struct Sources {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Sources {
+    fn watch(config: &Config) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async {
+            // Dropping the sender is the signal; nothing is ever sent.
+            let _ = stopped.await;
+        };
+        Self { snapshots: roadstead_watch::spawn(&config.sources, stopped), _stop: stop }
+    }
+}
+
+/// Feeds the control and carries its orders.
+struct Speaker {
+    file: PathBuf,
+    drain: Drain,
+    /// Dropped when every source has been read once.
+    starting: Option<Blocker>,
+    control: Control,
+    sources: Sources,
+    tables: watch::Receiver<Arc<Tables>>,
+    heard: watch::Receiver<Heard>,
+    orders: mpsc::Receiver<Order>,
+    seen: mpsc::Receiver<Seen>,
+    l2: watch::Sender<Arc<l2::Orders>>,
+    signals: Signals,
+    metrics: Metrics,
+    retry: Option<Instant>,
+}
+
+impl Speaker {
+    async fn run(mut self) -> Result<()> {
+        self.control.drained = self.drain.is_ordered();
+        loop {
+            self.step();
+            let retry = self.retry.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            tokio::select! {
+                told = self.signals.next() => match told {
+                    Told::Stop => {
+                        tracing::info!("stopping; what is announced stays");
+                        notify::stopping();
+                        return Ok(());
+                    }
+                    Told::Reload => self.reload(),
+                },
+                changed = self.sources.snapshots.changed() => {
+                    changed.context("the sources are no longer watched")?;
+                }
+                _ = self.tables.changed() => {}
+                _ = self.heard.changed() => {}
+                Some(order) = self.orders.recv() => self.carry_out(order),
+                Some(seen) = self.seen.recv() => self.control.see(seen),
+                () = sleep_until(retry) => {}
+            }
+            while let Ok(seen) = self.seen.try_recv() {
+                self.control.see(seen);
+            }
+        }
+    }
+
+    /// Takes in everything that is known now, decides, and passes the orders on. Before the host's
+    /// own tables have been read nothing is decided: the allocator would not know its addresses.
+    fn step(&mut self) {
+        let tables = self.tables.borrow_and_update().clone();
+        if !tables.is_read() {
+            return;
+        }
+        let named = self.control.config.speaker.interfaces.clone();
+        self.control.surroundings = Arc::new(Surroundings::of(&tables, named.as_deref()));
+        self.control.snapshot = self.sources.snapshots.borrow_and_update().clone();
+        self.control.heard = self.heard.borrow_and_update().clone();
+        if self.control.snapshot.is_complete() {
+            self.starting = None;
+        }
+        let orders = self.control.step();
+        self.retry = orders.retry.then(|| Instant::now() + RETRY);
+        self.metrics.note(&self.control);
+        let l2 = Arc::new(self.for_the_announcer(orders.wanted));
+        self.l2.send_if_modified(|old| {
+            let changed = *old != l2;
+            *old = l2;
+            changed
+        });
+    }
+
+    fn for_the_announcer(&self, wanted: Vec<roadstead_speaker_core::gate::Wanted>) -> l2::Orders {
+        let programmed = self.control.heard.programmed.as_deref();
+        let answering = programmed.into_iter().flat_map(|programmed| &programmed.answering);
+        let kernel_answers: BTreeSet<_> =
+            answering.flat_map(|a| a.legs.iter().map(|leg| (a.address, leg.clone()))).collect();
+        l2::Orders {
+            legs: self.control.surroundings.legs.clone(),
+            wanted,
+            kernel_answers,
+            settings: self.control.config.speaker.l2.clone().into(),
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        let result = match order.what {
+            What::Drain { until_reboot } => self
+                .drain
+                .order(until_reboot)
+                .map(|()| "every announcement of this host is withdrawn"),
+            What::Undrain { until_reboot } => {
+                self.drain.take_back(until_reboot).map(|()| "this host announces again")
+            }
+            What::Confirm => Ok("nothing here is in doubt that an order could settle"),
+        };
+        self.control.drained = self.drain.is_ordered();
+        let answer = match result {
+            Ok(_) if matches!(order.what, What::Undrain { .. }) && self.control.drained => {
+                Ok(Done {
+                    message: "an operator's drain stays; `roadstead undrain self` ends it".into(),
+                })
+            }
+            Ok(message) => Ok(Done { message: message.into() }),
+            Err(error) => Err(Refusal { error: format!("{error:#}") }),
+        };
+        // Whoever asked may have gone away; the order is carried out all the same.
+        let _ = order.answer.send(answer);
+    }
+
+    /// A configuration is taken whole or not at all.
+    fn reload(&mut self) {
+        notify::reloading();
+        match self.reloaded() {
+            Ok(()) => {
+                self.control.stale_config = None;
+                tracing::info!("the configuration is reloaded");
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                tracing::error!(error = %why, "the reload is refused; the last good configuration stays");
+                self.control.stale_config = Some(why);
+            }
+        }
+        notify::ready();
+    }
+
+    fn reloaded(&mut self) -> Result<()> {
+        let config = load(&self.file).map_err(|problems| refused(&problems))?;
+        let old = &self.control.config;
+        if config.paths != old.paths || config.speaker.metrics != old.speaker.metrics {
+            return Err(anyhow!("[paths] and speaker.metrics change with a restart only"));
+        }
+        let orphans = self.control.orphans(&config);
+        if !orphans.is_empty() {
+            return Err(anyhow!(
+                "it would take the address of {}; move or delete these Services first",
+                orphans.join(", ")
+            ));
+        }
+        let sources_changed = config.sources != old.sources;
+        self.control.config = Arc::new(config);
+        if sources_changed {
+            self.sources = Sources::watch(&self.control.config);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,289 @@
+//! The speaker's one writer: what is known goes in, and what follows from it comes out.
+//!
+//! [`Control`] joins the two cores, the allocator and the gate, and owns what they decided: the
+//! ledger, the published assignments, where each address is answered for. It does no networking;
+//! [`crate::app`] feeds it and carries its orders to the announcer.
+//!
+//! A step is level-triggered and writes before it speaks: the ledger is on disk before the router
+//! or the wire hears of an address. While the disk refuses, what was published stays published, and
+//! only withdrawals go on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use roadstead_daemon::publish::Publisher;
+use roadstead_model::{
+    Snapshot,
+    config::Config,
+    local::{Assignments, SpeakerStatus},
+};
+use roadstead_speaker_core::{
+    gate::{self, Answers, Facts, Gate, Hold, Leg, Verdict, Wanted, Wire},
+    ipam::{Allocator, Conflict, Host, Input, Outcome, Stage},
+};
+use roadstead_wire::Mac;
+
+use crate::{legs::Surroundings, programmed::Heard, report, store::Store};
+
+/// Rounds of "released, so somebody waits no longer" in one step. Each round frees at least one
+/// address, and what is left over is done in the next step.
+const ROUNDS: usize = 64;
+
+/// Everything the speaker knows and has decided.
+pub(crate) struct Control {
+    pub(crate) config: Arc<Config>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) surroundings: Arc<Surroundings>,
+    pub(crate) heard: Heard,
+    pub(crate) drained: bool,
+    /// Why the last reload was refused; `None` when the configuration in use is the one on disk.
+    pub(crate) stale_config: Option<String>,
+    allocator: Allocator,
+    gate: Gate,
+    wire: BTreeMap<(IpAddr, Leg), Wire>,
+    conflicts: BTreeMap<IpAddr, Conflict>,
+    store: Store,
+    assignments: Publisher<Assignments>,
+    status: Publisher<SpeakerStatus>,
+}
+
+/// What the announcer saw.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    /// The state of an address on a leg changed; `None`: it is silent there.
+    Wire(IpAddr, Leg, Option<Wire>),
+    /// Another answers for an address that we announce; it was defended.
+    Contested(IpAddr, Mac),
+}
+
+/// What a step asks of the caller.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Orders {
+    /// For the announcer: all addresses, also those only probed ahead.
+    pub(crate) wanted: Vec<Wanted>,
+    /// The disk refused: step again soon.
+    pub(crate) retry: bool,
+}
+
+impl Control {
+    /// Takes over what the last run left on disk.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        store: Store,
+        assignments: Publisher<Assignments>,
+        status: Publisher<SpeakerStatus>,
+    ) -> Result<Self, crate::store::StoreError> {
+        let (ledger, answers) = store.load()?;
+        Ok(Self {
+            config,
+            snapshot: Arc::default(),
+            surroundings: Arc::default(),
+            heard: Heard::default(),
+            drained: false,
+            stale_config: None,
+            allocator: Allocator::restore(ledger),
+            gate: Gate::restore(answers),
+            wire: BTreeMap::new(),
+            conflicts: BTreeMap::new(),
+            store,
+            assignments,
+            status,
+        })
+    }
+
+    /// The Services that a configuration would leave without their address, in words; empty when
+    /// it may be used.
+    pub(crate) fn orphans(&self, config: &Config) -> Vec<String> {
+        let orphans = self.allocator.orphans(&config.pools, &self.snapshot);
+        orphans.into_iter().map(|(service, address)| format!("{service} ({address})")).collect()
+    }
+
+    /// Notes what the announcer saw.
+    pub(crate) fn see(&mut self, seen: Seen) {
+        match seen {
+            Seen::Wire(address, leg, wire) => {
+                self.note_conflict(address, wire);
+                match wire {
+                    Some(wire) => self.wire.insert((address, leg), wire),
+                    None => self.wire.remove(&(address, leg)),
+                };
+            }
+            Seen::Contested(address, mac) => {
+                let by = mac.to_string().into();
+                self.conflicts.insert(address, Conflict { by, stage: Stage::InUse });
+            }
+        }
+    }
+
+    fn note_conflict(&mut self, address: IpAddr, wire: Option<Wire>) {
+        match wire {
+            Some(Wire::Conflict { mac }) => {
+                let by = Mac::from(mac).to_string().into();
+                self.conflicts.insert(address, Conflict { by, stage: Stage::Probing });
+            }
+            Some(Wire::Probed | Wire::Announced) => {
+                self.conflicts.remove(&address);
+            }
+            Some(Wire::Probing) | None => {}
+        }
+    }
+
+    /// Brings everything that is decided in line with everything that is known.
+    pub(crate) fn step(&mut self) -> Orders {
+        let (outcome, verdict) = self.decide();
+        let failed = self.publish(&outcome, &verdict).err();
+        if let Some(error) = &failed {
+            tracing::error!(error = %error, "nothing new is announced until the disk takes it");
+        }
+        let wanted = match failed {
+            None => self.wanted(&verdict),
+            Some(_) => self.only_known(self.wanted(&verdict)),
+        };
+        let status = report::status(self, &outcome, &verdict, failed.as_ref());
+        self.status.publish(status);
+        Orders { wanted, retry: failed.is_some() }
+    }
+
+    fn decide(&mut self) -> (Outcome, Verdict) {
+        let (config, snapshot) = (self.config.clone(), self.snapshot.clone());
+        let surroundings = self.surroundings.clone();
+        let mut conflicts = std::mem::take(&mut self.conflicts);
+        let mut rounds = 0;
+        let decided = loop {
+            let input = input(&config, &snapshot, &surroundings.host, &conflicts);
+            let outcome = self.allocator.reconcile(&input);
+            let verdict = self.judge(&outcome);
+            let mut freed = false;
+            for (address, service) in &verdict.released {
+                freed |= self.allocator.release(*address, service);
+            }
+            rounds += 1;
+            if !freed || rounds == ROUNDS {
+                break (outcome, verdict);
+            }
+        };
+        // A conflict on an address that lies in no pool any more concerns nobody.
+        let pooled = |address: &IpAddr| {
+            config.pools.iter().any(|pool| pool.addresses.iter().any(|r| r.contains(*address)))
+        };
+        conflicts.retain(|address, _| pooled(address));
+        self.conflicts = conflicts;
+        decided
+    }
+
+    fn judge(&mut self, outcome: &Outcome) -> Verdict {
+        let holdings: Vec<gate::Holding> =
+            outcome.addresses.iter().map(|held| self.surroundings.holding(held)).collect();
+        self.gate.step(&Facts {
+            holdings: &holdings,
+            programmed: self.heard.programmed.as_deref(),
+            require_ready: self.config.speaker.require_ready,
+            drained: self.drained,
+            wire: &self.wire,
+            published: self.assignments.current().generation,
+        })
+    }
+
+    /// Writes, then publishes. On failure nothing is published but what is silent now.
+    fn publish(
+        &mut self,
+        outcome: &Outcome,
+        verdict: &Verdict,
+    ) -> Result<(), roadstead_daemon::state::StateError> {
+        let mut assignments = (*outcome.assignments).clone();
+        answer_on(&mut assignments, &verdict.answers);
+        let last = self.assignments.current();
+        let same = assignments.services == last.services && assignments.vips == last.vips;
+        if same && !self.store.is_behind() {
+            return Ok(());
+        }
+        if !outcome.changed {
+            self.allocator.advance();
+        }
+        assignments.generation = self.allocator.ledger().generation();
+        match self.store.save(self.allocator.ledger(), &verdict.answers) {
+            Ok(()) => {
+                self.assignments.publish(assignments);
+                Ok(())
+            }
+            Err(error) => {
+                self.withdraw_only(&last, &verdict.answers);
+                Err(error)
+            }
+        }
+    }
+
+    /// Silence needs no disk: what is no longer answered for is taken out of what was published.
+    fn withdraw_only(&mut self, last: &Assignments, wanted: &Answers) {
+        let mut silenced = last.clone();
+        for vip in &mut silenced.vips {
+            let legs = wanted.get(&vip.address);
+            vip.answer_on.retain(|leg| legs.is_some_and(|legs| legs.contains(leg)));
+        }
+        if silenced != *last {
+            silenced.generation = self.allocator.ledger().generation();
+            self.assignments.publish(silenced);
+        }
+    }
+
+    /// Addresses held, the next free ones of each pool, and those found in conflict: probing goes
+    /// on there, so that an address that was freed on the wire is noticed.
+    fn wanted(&self, verdict: &Verdict) -> Vec<Wanted> {
+        let mut wanted = verdict.wanted.clone();
+        let held: BTreeSet<IpAddr> = wanted.iter().map(|wanted| wanted.address).collect();
+        let mut ahead: BTreeSet<IpAddr> = self.conflicts.keys().copied().collect();
+        if !self.drained {
+            let input =
+                input(&self.config, &self.snapshot, &self.surroundings.host, &self.conflicts);
+            let next = self.allocator.next_free(&input, self.config.speaker.l2.probe_ahead);
+            ahead.extend(next.into_iter().flat_map(|(_, addresses)| addresses));
+        }
+        let probe = |address: &IpAddr| Wanted {
+            address: *address,
+            legs: self.legs_of(*address),
+            hold: Hold::Probe,
+        };
+        wanted.extend(ahead.difference(&held).map(probe));
+        wanted
+    }
+
+    fn legs_of(&self, address: IpAddr) -> Vec<Leg> {
+        let pool = self
+            .config
+            .pools
+            .iter()
+            .find(|pool| pool.addresses.iter().any(|range| range.contains(address)));
+        self.surroundings.legs_of(address, pool.and_then(|pool| pool.interfaces.as_deref()))
+    }
+
+    /// While the disk refuses, addresses that were not published before are not announced.
+    fn only_known(&self, mut wanted: Vec<Wanted>) -> Vec<Wanted> {
+        let last = self.assignments.current();
+        let published: BTreeSet<IpAddr> = last.vips.iter().map(|vip| vip.address).collect();
+        wanted.retain(|wanted| published.contains(&wanted.address));
+        wanted
+    }
+
+    /// The status as it was last published.
+    pub(crate) fn status(&self) -> Arc<SpeakerStatus> {
+        self.status.current()
+    }
+}
+
+fn input<'a>(
+    config: &'a Config,
+    snapshot: &'a Snapshot,
+    host: &'a Host,
+    conflicts: &'a BTreeMap<IpAddr, Conflict>,
+) -> Input<'a> {
+    Input { pools: &config.pools, class_only: config.speaker.class_only, snapshot, host, conflicts }
+}
+
+fn answer_on(assignments: &mut Assignments, answers: &Answers) {
+    for vip in &mut assignments.vips {
+        vip.answer_on = answers.get(&vip.address).into_iter().flatten().cloned().collect();
+    }
+}

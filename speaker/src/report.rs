@@ -1,0 +1,99 @@
+//! What the speaker tells people: its status on the local socket.
+
+use std::collections::BTreeSet;
+
+use roadstead_daemon::{VERSION, state::StateError};
+use roadstead_model::{
+    ServiceKey,
+    local::{Announced, DaemonStatus, SpeakerService, SpeakerStatus},
+    reason::{Condition, ConditionStatus},
+};
+use roadstead_speaker_core::{gate::Verdict, ipam::Outcome};
+
+use crate::control::Control;
+
+/// The status before the first step.
+pub(crate) fn nothing_yet() -> SpeakerStatus {
+    SpeakerStatus {
+        daemon: DaemonStatus {
+            name: "speaker".into(),
+            version: VERSION.into(),
+            ready: false,
+            generation: 0,
+            conditions: Vec::new(),
+        },
+        sources: Vec::new(),
+        problems: Vec::new(),
+        services: Vec::new(),
+        pools: Vec::new(),
+        drained: false,
+    }
+}
+
+/// The status after a step.
+pub(crate) fn status(
+    control: &Control,
+    outcome: &Outcome,
+    verdict: &Verdict,
+    disk: Option<&StateError>,
+) -> SpeakerStatus {
+    let keys: BTreeSet<&ServiceKey> =
+        outcome.conditions.keys().chain(verdict.conditions.keys()).collect();
+    SpeakerStatus {
+        daemon: daemon(control, disk),
+        sources: control.snapshot.sources.iter().map(|(n, s)| (n.clone(), s.clone())).collect(),
+        problems: control.snapshot.problems.clone(),
+        services: keys.into_iter().map(|key| service(key, outcome, verdict)).collect(),
+        pools: outcome.pools.clone(),
+        drained: control.drained,
+    }
+}
+
+fn service(key: &ServiceKey, outcome: &Outcome, verdict: &Verdict) -> SpeakerService {
+    let held = outcome.addresses.iter().filter(|holding| holding.live.contains(key));
+    let addresses: Vec<_> = held.map(|holding| holding.address).collect();
+    let announced = addresses.iter().flat_map(|address| {
+        verdict.answers.get(address).into_iter().flatten().map(|leg| Announced {
+            address: *address,
+            by: "l2".into(),
+            interface: leg.clone(),
+        })
+    });
+    let conditions = [outcome.conditions.get(key), verdict.conditions.get(key)];
+    SpeakerService {
+        service: key.clone(),
+        announced: announced.collect(),
+        conditions: conditions.into_iter().flatten().cloned().collect(),
+        addresses,
+    }
+}
+
+fn daemon(control: &Control, disk: Option<&StateError>) -> DaemonStatus {
+    let mut conditions = Vec::new();
+    if let Some(error) = disk {
+        conditions.push(wrong("StateWritten", "DiskRefuses", error.to_string()));
+    }
+    if let Some(why) = &control.stale_config {
+        conditions.push(wrong("ConfigurationCurrent", "ReloadRefused", why.clone()));
+    }
+    if control.config.speaker.require_ready && !control.heard.connected {
+        let message =
+            "roadstead-router does not answer on its local socket; what is announced stays";
+        conditions.push(wrong("RouterConnected", "NoAnswer", message.into()));
+    }
+    if control.surroundings.legs.is_empty() {
+        let message = "no interface to announce on: see [speaker] interfaces";
+        conditions.push(wrong("LegsFound", "NoLeg", message.into()));
+    }
+    DaemonStatus {
+        name: "speaker".into(),
+        version: VERSION.into(),
+        ready: control.snapshot.is_complete(),
+        generation: control.snapshot.generation,
+        conditions,
+    }
+}
+
+fn wrong(kind: &str, reason: &str, message: String) -> Condition {
+    Condition::new(kind, ConditionStatus::False, reason, message)
+}
