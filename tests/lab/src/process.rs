@@ -201,7 +201,7 @@ pub(crate) fn end(child: &mut Child) {
 
 /// The directory of the programs that cargo built beside the running one.
 pub fn built_binaries() -> Result<PathBuf> {
-    if let Some(dir) = std::env::var_os("ROADSTEAD_BIN_DIR") {
+    if let Some(dir) = std::env::var_os("LAB_BIN_DIR") {
         return Ok(dir.into());
     }
     let own = std::env::current_exe().context("cannot tell the path of the running program")?;

@@ -24,17 +24,31 @@ pub fn get(host: &Host, to: SocketAddr, path: &str) -> Result<Vec<u8>> {
     host.namespace().enter(|| body(to, path, PATIENCE))
 }
 
+/// A request with a body of so many bytes.
+pub fn post(host: &Host, to: SocketAddr, bytes: usize) -> Result<Answer> {
+    host.namespace().enter(|| {
+        let body = send(to, "/", &vec![b'x'; bytes], PATIENCE)?;
+        Answer::parse(&String::from_utf8_lossy(&body))
+    })
+}
+
 /// One datagram and its answer: the node's name.
 pub fn udp(host: &Host, to: SocketAddr) -> Result<String> {
+    udp_echo(host, to, b"hello")
+}
+
+/// One datagram of any length, which must come back whole behind the node's name.
+pub fn udp_echo(host: &Host, to: SocketAddr, payload: &[u8]) -> Result<String> {
     host.namespace().enter(|| {
         let socket = udp_socket(to)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        socket.send(b"hello")?;
-        let mut buffer = [0; 128];
+        socket.send(payload)?;
+        let mut buffer = vec![0; 65_535];
         let length = socket.recv(&mut buffer).with_context(|| format!("no answer from {to}"))?;
-        let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
-        let node = text.strip_suffix(" hello");
-        node.map(str::to_owned).ok_or_else(|| anyhow!("{to} answered `{text}`"))
+        buffer.truncate(length);
+        let node = buffer.strip_suffix(payload).and_then(|rest| rest.strip_suffix(b" "));
+        let node = node.ok_or_else(|| anyhow!("{to} answered {length} other bytes"))?;
+        Ok(String::from_utf8_lossy(node).into_owned())
     })
 }
 
@@ -148,11 +162,21 @@ fn request(to: SocketAddr, path: &str, patience: Duration) -> Result<Answer> {
 }
 
 fn body(to: SocketAddr, path: &str, patience: Duration) -> Result<Vec<u8>> {
+    send(to, path, &[], patience)
+}
+
+/// One request on a connection of its own; returns the body of the answer.
+fn send(to: SocketAddr, path: &str, body: &[u8], patience: Duration) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&to, patience)
         .with_context(|| format!("cannot connect to {to}"))?;
     stream.set_read_timeout(Some(patience))?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: vip\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
+    stream.set_write_timeout(Some(patience))?;
+    let length = body.len();
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: vip\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body).with_context(|| format!("cannot send {length} bytes to {to}"))?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).with_context(|| format!("no answer from {to}"))?;
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n");

@@ -18,6 +18,11 @@ use roadstead_lab::{
 /// Within what a new Service is announced, on a loaded machine.
 pub const SOON: Duration = Duration::from_secs(15);
 
+/// A healthCheckNodePort: every node has one local endpoint but [`LONELY_NODE`].
+pub const HEALTH_CHECK_PORT: u16 = 31990;
+/// The node without a local endpoint.
+pub const LONELY_NODE: &str = "node3";
+
 /// The configuration of most scenarios: one pool, and probes fast enough for a test.
 pub fn one_pool() -> String {
     format!(
@@ -70,7 +75,12 @@ impl World {
         let lab = topology.build(test)?;
         let edge = Edge::prepare(&lab, toml)?;
         let hosts = lab.hosts().filter(|host| host.name().starts_with("node"));
-        let nodes = hosts.map(|host| Node::start(host, &lab.logs(), &[])).collect::<Result<_>>()?;
+        let start = |host: &Host| {
+            let count = u8::from(host.name() != LONELY_NODE);
+            let local = format!("--local-endpoints={HEALTH_CHECK_PORT}={count}");
+            Node::start(host, &lab.logs(), &[&local])
+        };
+        let nodes = hosts.map(start).collect::<Result<_>>()?;
         Ok(Self { edge, nodes, lab })
     }
 

@@ -1,2 +1,21 @@
-//! Behaviour by behaviour over the built daemons: a file for each.
+//! Behaviour by behaviour over the built daemons: a file for each. Runs as root.
 #![forbid(unsafe_code)]
+
+mod add_delete;
+mod affinity;
+mod arp;
+mod bad_input;
+mod drain;
+mod etp_local;
+mod health;
+mod host_address;
+mod ledger;
+mod legs;
+mod mtu;
+mod nat;
+mod ndp;
+mod refusals;
+mod restart;
+mod sharing;
+mod source_ranges;
+mod udp;

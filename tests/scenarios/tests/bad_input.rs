@@ -1,0 +1,183 @@
+//! What is wrong is told and hurts nobody else.
+//!
+//! Input: broken manifests, a broken configuration, ports that cannot be served, a second copy of
+//! a daemon. Output: a message that names the thing; the last good state; other objects served.
+//! On the wire: nothing changes.
+
+use std::{fs, net::SocketAddr};
+
+use anyhow::{Result, ensure};
+use roadstead_lab::{
+    Load,
+    edge::{DaemonName, ServiceYaml},
+    eventually,
+    process::{Program, built},
+};
+use roadstead_scenarios::{
+    World, ask, scenario,
+    world::{SOON, one_pool},
+};
+
+fn web() -> ServiceYaml {
+    ServiceYaml::new("web").tcp(80, 30000)
+}
+
+/// Waits until `roadstead check` complains about a text.
+fn check_complains(world: &World, text: &str) -> Result<()> {
+    let output = world.edge.cli(&["check"])?;
+    let all = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&all);
+    ensure!(output.status.code() == Some(1), "check ended with {}: {said}", output.status);
+    ensure!(said.contains(text), "no `{text}` in: {said}");
+    Ok(())
+}
+
+#[test]
+fn a_file_that_turns_bad_keeps_its_last_good_objects() -> Result<()> {
+    scenario(
+        || World::routed("bad-file"),
+        |world| {
+            let to = world.serve_at("web", &web(), 80)?;
+            let running = Load::keep_alive(to, 10).start(world.client()?, &world.lab.logs())?;
+            world.edge.manifests.write("web", "kind: Service\nspec: [unclosed\n")?;
+            check_complains(world, "web.yaml:")?;
+            let other = world.serve_at("other", &ServiceYaml::new("other").tcp(80, 30001), 80)?;
+            ask::tcp(world.client()?, other)?;
+            let still = world.edge.wait_announced("default/web", SOON)?;
+            ensure!(still == [to.ip()], "{still:?}");
+            running.finish()?.all_answered()
+        },
+    )
+}
+
+#[test]
+fn an_sctp_port_is_refused_and_its_tcp_sibling_served() -> Result<()> {
+    scenario(
+        || World::routed("bad-sctp"),
+        |world| {
+            let to = world.serve_at("web", &web().port("SCTP", 9999, 30009), 80)?;
+            ask::tcp(world.client()?, to)?;
+            let told = world.edge.wait_reason("default/web", "SctpNotServed", SOON)?;
+            ensure!(told.message.contains("9999"), "{told:?}");
+            Ok(())
+        },
+    )
+}
+
+#[test]
+fn a_bad_configuration_is_refused_whole() -> Result<()> {
+    scenario(
+        || World::routed("bad-config"),
+        |world| {
+            let to = world.serve_at("web", &web(), 80)?;
+            world.edge.configure(&format!("{}\n[routre]\nflows = 1\n", one_pool()))?;
+            check_complains(world, "routre")?;
+            for daemon in DaemonName::ALL {
+                world.edge.reload(daemon)?;
+            }
+            let other = world.serve_at("other", &ServiceYaml::new("other").tcp(80, 30001), 80)?;
+            ask::tcp(world.client()?, other)?;
+            ask::tcp(world.client()?, to)?;
+            for daemon in DaemonName::ALL {
+                ensure!(world.edge.daemon(daemon)?.starts() == 1, "it did not survive the reload");
+            }
+            Ok(())
+        },
+    )
+}
+
+#[test]
+fn a_request_for_an_address_of_another_is_refused_by_name() -> Result<()> {
+    scenario(
+        || World::routed("bad-request"),
+        |world| {
+            let held = world.serve("web", &web())?[0];
+            let thief = ServiceYaml::new("thief").tcp(80, 30001).addresses(&held.to_string());
+            world.edge.manifests.service(&thief)?;
+            let told = world.edge.wait_reason("default/thief", "AddressHeld", SOON)?;
+            ensure!(told.message.contains("default/web"), "{told:?}");
+            let outside = ServiceYaml::new("outside").tcp(80, 30001).addresses("192.0.2.77");
+            world.edge.manifests.service(&outside)?;
+            world.edge.wait_reason("default/outside", "AddressNotInPool", SOON)?;
+            ensure!(ask::who_has(world.near()?, "192.0.2.77".parse()?)?.is_none(), "S1");
+            ask::tcp(world.client()?, SocketAddr::new(held, 80)).map(drop)
+        },
+    )
+}
+
+#[test]
+fn a_service_without_node_ports_is_told_so() -> Result<()> {
+    scenario(
+        || World::routed("bad-node-port"),
+        |world| {
+            let yaml = web().yaml()?;
+            let without: Vec<&str> =
+                yaml.lines().filter(|line| !line.contains("nodePort")).collect();
+            ensure!(without.len() < yaml.lines().count(), "nothing was taken away:\n{yaml}");
+            world.edge.manifests.write("web", &without.join("\n"))?;
+            world.edge.wait_reason("default/web", "NoNodePort", SOON).map(drop)
+        },
+    )
+}
+
+#[test]
+fn a_service_with_ten_thousand_annotations_hurts_nobody() -> Result<()> {
+    scenario(
+        || World::routed("bad-annotations"),
+        |world| {
+            let to = world.serve_at("web", &web(), 80)?;
+            let mut big = ServiceYaml::new("big").tcp(80, 30001);
+            for number in 0..10_000 {
+                big = big.annotate(&format!("example.org/a{number}"), "x");
+            }
+            world.edge.manifests.service(&big)?;
+            let other = world.serve_at("other", &ServiceYaml::new("other").tcp(80, 30002), 80)?;
+            ask::tcp(world.client()?, other)?;
+            ask::tcp(world.client()?, to).map(drop)
+        },
+    )
+}
+
+#[test]
+fn a_second_copy_of_a_daemon_ends_and_the_first_goes_on() -> Result<()> {
+    scenario(
+        || World::routed("bad-second-copy"),
+        |world| {
+            let to = world.serve_at("web", &web(), 80)?;
+            let running = Load::connect(to).start(world.client()?, &world.lab.logs())?;
+            for daemon in DaemonName::ALL {
+                let name = format!("roadstead-{}", daemon.as_str());
+                let copy =
+                    Program::new(&format!("second-{name}"), built(&name)?, &world.lab.logs())
+                        .arg(format!("--config={}", world.edge.config().display()));
+                let mut copy = copy.start(world.lab.edge()?.namespace())?;
+                let status = copy.wait(SOON)?;
+                ensure!(!status.success(), "the second {name} ended well");
+                ensure!(!copy.stderr().is_empty(), "it said nothing");
+            }
+            running.finish()?.all_answered()
+        },
+    )
+}
+
+#[test]
+fn a_missing_directory_is_doubt() -> Result<()> {
+    scenario(
+        || World::routed("bad-directory"),
+        |world| {
+            let to = world.serve_at("web", &web(), 80)?;
+            let dir = world.edge.manifests.dir().clone();
+            let aside = dir.with_extension("aside");
+            fs::rename(&dir, &aside)?;
+            eventually("status tells of the directory", SOON, || {
+                let text = String::from_utf8(world.edge.cli(&["status"])?.stdout)?;
+                ensure!(text.contains(&dir.display().to_string()), "{text}");
+                Ok(())
+            })?;
+            ask::tcp(world.client()?, to)?;
+            fs::rename(&aside, &dir)?;
+            let other = world.serve_at("other", &ServiceYaml::new("other").tcp(80, 30001), 80)?;
+            ask::tcp(world.client()?, other).map(drop)
+        },
+    )
+}
