@@ -20,6 +20,10 @@ use crate::{
 /// Ports of a dedicated address: all but the ones that belong to well-known services.
 const DEDICATED_PORTS: (u16, u16) = (1_024, 65_535);
 
+/// Where there are dedicated addresses, the host's own come after so many indices, so that the run of
+/// the dedicated ones can grow. Low indices matter: the program looks through all up to the highest.
+const DEDICATED_ROOM: SnatId = 12;
+
 /// SNAT addresses as they should be.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snats {
@@ -43,8 +47,9 @@ impl Snats {
             snats.add(inputs, *address, near, ports, shared, problems);
         }
         for address in own_sources(inputs, nodes) {
-            let from_above: Vec<SnatId> = (0..inputs.capacity.snats).rev().collect();
-            snats.add(inputs, address, from_above, inputs.router.snat_ports, true, problems);
+            let apart = if dedicated.is_empty() { 0 } else { DEDICATED_ROOM };
+            let preferred = (apart..inputs.capacity.snats).collect();
+            snats.add(inputs, address, preferred, inputs.router.snat_ports, true, problems);
         }
         snats.runs = runs(&snats, &dedicated);
         snats.keep_referenced(inputs);
