@@ -19,6 +19,9 @@ pub struct Snapshot {
     pub sources: BTreeMap<SourceName, SourceState>,
     /// Services of `type: LoadBalancer`.
     pub services: BTreeMap<ServiceKey, Arc<Service>>,
+    /// Services that are there, are refused, and of which no good version was seen since the start;
+    /// with the first error. Not served, and not deleted either: what they held stays theirs.
+    pub refused: BTreeMap<ServiceKey, Arc<str>>,
     /// Nodes.
     pub nodes: BTreeMap<NodeKey, Arc<Node>>,
     /// Endpoints by Service. **Absent** means that no EndpointSlice exists for the Service (nothing

@@ -1,0 +1,315 @@
+//! The fields that the real API has, so that only what it does not have is reported.
+//!
+//! Tables follow the OpenAPI of Kubernetes 1.36 (`core/v1`, `discovery.k8s.io/v1`, `meta/v1`) and
+//! keep the fields that older releases had. Parts that Roadstead does not read and that a user does
+//! not write by hand (a node's images, its volumes) are known as a whole and not looked into.
+
+use super::{
+    fields::Report,
+    tree::{Entry, Node, Value},
+};
+
+/// What the API has under a name.
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    /// Not looked into.
+    Any,
+    /// A mapping of these fields.
+    Object(&'static [Field]),
+    /// A list of such mappings.
+    List(&'static [Field]),
+}
+
+/// A field's name and what it holds.
+pub(super) type Field = (&'static str, Shape);
+
+use Shape::{Any, List, Object};
+
+/// A Service.
+pub(super) const SERVICE: &[Field] = &[
+    ("apiVersion", Any),
+    ("kind", Any),
+    ("metadata", Object(METADATA)),
+    ("spec", Object(SERVICE_SPEC)),
+    ("status", Object(SERVICE_STATUS)),
+];
+
+/// A Node.
+pub(super) const NODE: &[Field] = &[
+    ("apiVersion", Any),
+    ("kind", Any),
+    ("metadata", Object(METADATA)),
+    ("spec", Object(NODE_SPEC)),
+    ("status", Object(NODE_STATUS)),
+];
+
+/// An EndpointSlice.
+pub(super) const ENDPOINT_SLICE: &[Field] = &[
+    ("apiVersion", Any),
+    ("kind", Any),
+    ("metadata", Object(METADATA)),
+    ("addressType", Any),
+    ("endpoints", List(ENDPOINT)),
+    ("ports", List(ENDPOINT_PORT)),
+];
+
+/// A Namespace.
+pub(super) const NAMESPACE: &[Field] = &[
+    ("apiVersion", Any),
+    ("kind", Any),
+    ("metadata", Object(METADATA)),
+    ("spec", Object(&[("finalizers", Any)])),
+    ("status", Object(&[("phase", Any), ("conditions", Any)])),
+];
+
+/// A `List` or a typed list such as `ServiceList`.
+pub(super) const LIST: &[Field] =
+    &[("apiVersion", Any), ("kind", Any), ("metadata", Any), ("items", Any)];
+
+const METADATA: &[Field] = &[
+    ("annotations", Any),
+    ("clusterName", Any),
+    ("creationTimestamp", Any),
+    ("deletionGracePeriodSeconds", Any),
+    ("deletionTimestamp", Any),
+    ("finalizers", Any),
+    ("generateName", Any),
+    ("generation", Any),
+    ("labels", Any),
+    ("managedFields", Any),
+    ("name", Any),
+    ("namespace", Any),
+    ("ownerReferences", Any),
+    ("resourceVersion", Any),
+    ("selfLink", Any),
+    ("uid", Any),
+];
+
+const SERVICE_SPEC: &[Field] = &[
+    ("allocateLoadBalancerNodePorts", Any),
+    ("clusterIP", Any),
+    ("clusterIPs", Any),
+    ("externalIPs", Any),
+    ("externalName", Any),
+    ("externalTrafficPolicy", Any),
+    ("healthCheckNodePort", Any),
+    ("internalTrafficPolicy", Any),
+    ("ipFamilies", Any),
+    ("ipFamilyPolicy", Any),
+    ("loadBalancerClass", Any),
+    ("loadBalancerIP", Any),
+    ("loadBalancerSourceRanges", Any),
+    ("ports", List(SERVICE_PORT)),
+    ("publishNotReadyAddresses", Any),
+    ("selector", Any),
+    ("sessionAffinity", Any),
+    ("sessionAffinityConfig", Object(&[("clientIP", Object(&[("timeoutSeconds", Any)]))])),
+    ("topologyKeys", Any),
+    ("trafficDistribution", Any),
+    ("type", Any),
+];
+
+const SERVICE_PORT: &[Field] = &[
+    ("appProtocol", Any),
+    ("name", Any),
+    ("nodePort", Any),
+    ("port", Any),
+    ("protocol", Any),
+    ("targetPort", Any),
+];
+
+const SERVICE_STATUS: &[Field] = &[
+    ("conditions", List(CONDITION)),
+    (
+        "loadBalancer",
+        Object(&[(
+            "ingress",
+            List(&[("hostname", Any), ("ip", Any), ("ipMode", Any), ("ports", Any)]),
+        )]),
+    ),
+];
+
+const NODE_SPEC: &[Field] = &[
+    ("configSource", Any),
+    ("externalID", Any),
+    ("podCIDR", Any),
+    ("podCIDRs", Any),
+    ("providerID", Any),
+    ("taints", Any),
+    ("unschedulable", Any),
+];
+
+const NODE_STATUS: &[Field] = &[
+    ("addresses", List(&[("address", Any), ("type", Any)])),
+    ("allocatable", Any),
+    ("capacity", Any),
+    ("conditions", List(CONDITION)),
+    ("config", Any),
+    ("daemonEndpoints", Any),
+    ("declaredFeatures", Any),
+    ("features", Any),
+    ("images", Any),
+    ("nodeInfo", Any),
+    ("phase", Any),
+    ("runtimeHandlers", Any),
+    ("volumesAttached", Any),
+    ("volumesInUse", Any),
+];
+
+const CONDITION: &[Field] = &[
+    ("lastHeartbeatTime", Any),
+    ("lastTransitionTime", Any),
+    ("message", Any),
+    ("observedGeneration", Any),
+    ("reason", Any),
+    ("status", Any),
+    ("type", Any),
+];
+
+const ENDPOINT: &[Field] = &[
+    ("addresses", Any),
+    ("conditions", Object(&[("ready", Any), ("serving", Any), ("terminating", Any)])),
+    ("deprecatedTopology", Any),
+    ("hints", Any),
+    ("hostname", Any),
+    ("nodeName", Any),
+    ("targetRef", Any),
+    ("zone", Any),
+];
+
+const ENDPOINT_PORT: &[Field] =
+    &[("appProtocol", Any), ("name", Any), ("port", Any), ("protocol", Any)];
+
+/// Warns of every field of an object that the API does not have.
+pub(super) fn check(map: &[Entry<'_>], known: &'static [Field], report: &mut Report<'_>) {
+    check_at("", map, known, report);
+}
+
+fn check_at(path: &str, map: &[Entry<'_>], known: &'static [Field], report: &mut Report<'_>) {
+    for entry in map {
+        match known.iter().find(|(name, _)| *name == entry.key) {
+            Some((_, shape)) => check_below(path, entry, *shape, report),
+            None => {
+                let hint = hint(&entry.key, known.iter().map(|(name, _)| *name));
+                report.warning(
+                    entry.line,
+                    format!("{path}{}: no such field{hint}", shown(&entry.key)),
+                );
+            }
+        }
+    }
+}
+
+fn check_below(path: &str, entry: &Entry<'_>, shape: Shape, report: &mut Report<'_>) {
+    match (shape, &entry.node.value) {
+        (Object(known), Value::Map(inner)) => {
+            check_at(&format!("{path}{}.", entry.key), inner, known, report);
+        }
+        (List(known), Value::List(items)) => check_items(path, entry, items, known, report),
+        _ => {}
+    }
+}
+
+fn check_items(
+    path: &str,
+    entry: &Entry<'_>,
+    items: &[Node<'_>],
+    known: &'static [Field],
+    report: &mut Report<'_>,
+) {
+    for (index, item) in items.iter().enumerate() {
+        if let Value::Map(inner) = &item.value {
+            check_at(&format!("{path}{}[{index}].", entry.key), inner, known, report);
+        }
+    }
+}
+
+/// `; did you mean X?` where a known word is near, else nothing.
+pub(super) fn hint(word: &str, known: impl IntoIterator<Item = &'static str>) -> String {
+    nearest(word, known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
+}
+
+/// The known word that a typo was probably meant to be.
+pub(super) fn nearest(
+    word: &str,
+    known: impl IntoIterator<Item = &'static str>,
+) -> Option<&'static str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let typed = word.to_ascii_lowercase();
+    let near = |name: &'static str| (distance(&typed, &name.to_ascii_lowercase()), name);
+    let (distance, name) = known.into_iter().map(near).min()?;
+    (distance <= word.chars().count().div_ceil(4).min(3)).then_some(name)
+}
+
+/// A word of the user's as it may be printed: never longer than a line bears.
+pub(super) fn shown(word: &str) -> String {
+    const LONGEST: usize = 80;
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut text: String = word.chars().take(LONGEST).map(clean).collect();
+    if word.chars().nth(LONGEST).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+/// Edits (insert, delete, replace, swap of neighbours) between two words: the restricted
+/// Damerau-Levenshtein distance, by three rolling rows.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    let mut last = None;
+    for (row, from) in a.chars().enumerate() {
+        let mut current = vec![row.saturating_add(1)];
+        for (column, to) in b.iter().enumerate() {
+            let cell = cell(&above, &current, column, from == *to);
+            let swapped = column > 0 && last == Some(*to) && b.get(column - 1) == Some(&from);
+            let swap = before.get(column.wrapping_sub(1)).filter(|_| swapped);
+            current.push(swap.map_or(cell, |cost| cell.min(cost.saturating_add(1))));
+        }
+        last = Some(from);
+        before = std::mem::replace(&mut above, current);
+    }
+    above.last().copied().unwrap_or(0)
+}
+
+/// The cheapest of insert, delete and replace.
+fn cell(above: &[usize], current: &[usize], column: usize, same: bool) -> usize {
+    let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX);
+    let replace = at(above, column).saturating_add(usize::from(!same));
+    let delete = at(above, column.saturating_add(1)).saturating_add(1);
+    let insert = at(current, column).saturating_add(1);
+    replace.min(delete).min(insert)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        for (a, b, wanted) in [
+            ("", "", 0),
+            ("port", "ports", 1),
+            ("prots", "ports", 1),
+            ("nodeport", "nodePort", 1),
+            ("kitten", "sitting", 3),
+            ("ab", "ba", 1),
+            ("abc", "", 3),
+        ] {
+            assert_eq!(distance(a, b), wanted, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn typos_find_what_was_meant_and_other_words_nothing() {
+        let spec = || SERVICE_SPEC.iter().map(|(name, _)| *name);
+        assert_eq!(nearest("port", spec()), Some("ports"));
+        assert_eq!(nearest("tpye", spec()), Some("type"));
+        assert_eq!(nearest("LoadbalancerIp", spec()), Some("loadBalancerIP"));
+        assert_eq!(nearest("sourceRanges", spec()), None);
+        assert_eq!(nearest("replicas", spec()), None);
+    }
+}

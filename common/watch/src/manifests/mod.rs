@@ -1,0 +1,37 @@
+//! A directory of manifests: YAML and JSON files → objects, and what is wrong with them.
+//!
+//! From the inside out: [`parse_file`] reads one file's text (pure); [`Directory`] puts files
+//! together and keeps last good objects (pure, `now` is an argument); `tracker` decides which files
+//! are to be read (pure); [`scan`](scan()) lists names and stamps; `worker` does one pass of all
+//! that; `thread` runs passes when inotify or a deadline says so.
+
+mod annotations;
+mod assemble;
+mod directory;
+mod endpoints;
+mod families;
+mod fields;
+mod inotify;
+mod known_fields;
+mod metadata;
+mod namespace;
+mod node;
+mod object;
+mod parse;
+mod ports;
+mod scan;
+mod service;
+pub(crate) mod thread;
+mod tracker;
+mod tree;
+mod worker;
+
+pub use directory::{Directory, EMPTY_GRACE};
+pub use object::{Content, Foreign, Item, Object, ObjectId, Parsed, Reading, Slice};
+pub use parse::{MAX_OBJECTS, MAX_PROBLEMS, parse_file};
+pub use scan::{
+    FileId, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, ReadError, Scan, Stamp, is_manifest, read,
+    scan,
+};
+pub use tracker::Timing;
+pub use worker::check;

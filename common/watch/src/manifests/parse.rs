@@ -1,0 +1,288 @@
+//! One file's text → its objects and problems. Pure: no I/O, no state, no clock.
+
+use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc};
+
+use roadstead_model::{Location, Problem, SourceName, problem::Severity};
+
+use super::{
+    endpoints,
+    fields::{Fields, Report},
+    known_fields::{self, nearest, shown},
+    metadata, namespace, node,
+    object::{Content, Foreign, Item, Object, ObjectId, Parsed, Reading},
+    service,
+    tree::{self, Node, Value},
+};
+
+/// Most objects in one file; a cluster of 5,000 Services has about 15,000.
+pub const MAX_OBJECTS: usize = 50_000;
+/// Most problems told of one file; the worst are kept.
+pub const MAX_PROBLEMS: usize = 100;
+/// Deepest `List` within a `List`.
+const MAX_LISTS: usize = 4;
+
+/// The kinds that concern Roadstead, and where they belong.
+const KINDS: [(&str, &str, Kind); 4] = [
+    ("Service", "v1", Kind::Service),
+    ("Node", "v1", Kind::Node),
+    ("Namespace", "v1", Kind::Namespace),
+    ("EndpointSlice", "discovery.k8s.io/v1", Kind::EndpointSlice),
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Service,
+    Node,
+    Namespace,
+    EndpointSlice,
+}
+
+/// Reads one file. Never fails: what is wrong is among the problems, and the rest is used.
+///
+/// `source` becomes part of every key; `path` names the file in problems.
+pub fn parse_file(source: &SourceName, path: &Path, text: &str) -> Parsed {
+    let file = Arc::new(path.to_path_buf());
+    if text.trim().is_empty() {
+        return Parsed { reading: Reading::Blank, ..Parsed::default() };
+    }
+    match tree::documents(text) {
+        Ok(documents) => Reader::new(source, &file).read(&documents),
+        Err(error) => broken(&file, error.line, &error.message),
+    }
+}
+
+/// A file of which nothing can be used.
+pub(super) fn broken(file: &Arc<PathBuf>, line: usize, why: &str) -> Parsed {
+    let location = Location { file: Arc::clone(file), line };
+    Parsed {
+        reading: Reading::Broken,
+        problems: vec![Problem::error(location, format!("the file is not used: {why}"))],
+        ..Parsed::default()
+    }
+}
+
+/// `apiVersion` and `kind`.
+#[derive(Clone, Copy)]
+struct TypeMeta<'n> {
+    version: &'n str,
+    kind: &'n str,
+}
+
+struct Reader<'a> {
+    source: &'a SourceName,
+    file: &'a Arc<PathBuf>,
+    parsed: Parsed,
+    foreign: BTreeMap<String, Foreign>,
+    objects: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(source: &'a SourceName, file: &'a Arc<PathBuf>) -> Self {
+        Self { source, file, parsed: Parsed::default(), foreign: BTreeMap::new(), objects: 0 }
+    }
+
+    fn read(mut self, documents: &[Node<'_>]) -> Parsed {
+        for document in documents {
+            self.document(document, None, 0);
+        }
+        if self.objects > MAX_OBJECTS {
+            let why = format!("it holds {} objects; at most {MAX_OBJECTS} are", self.objects);
+            return broken(self.file, 0, &why);
+        }
+        self.parsed.foreign = self.foreign.into_values().collect();
+        self.parsed.problems = bounded(self.parsed.problems, self.file);
+        self.parsed
+    }
+
+    /// A document, or an item of a list, whose type may be inherited from a typed list.
+    fn document(&mut self, node: &Node<'_>, inherited: Option<TypeMeta<'_>>, depth: usize) {
+        self.objects = self.objects.saturating_add(1);
+        if self.objects > MAX_OBJECTS || node.value == Value::Null {
+            return;
+        }
+        let Value::Map(entries) = &node.value else {
+            let is = node.value.described();
+            return self.nameless(node.line, &format!("{is} where a Kubernetes object is wanted"));
+        };
+        let fields = Fields::new(entries, node.line);
+        match self.type_meta(&fields, inherited) {
+            Some(meta) if is_list(&fields, meta) => self.list(&fields, meta, depth),
+            Some(meta) => self.object(&fields, meta),
+            None => {}
+        }
+    }
+
+    fn type_meta<'n>(
+        &mut self,
+        fields: &Fields<'n, '_>,
+        inherited: Option<TypeMeta<'n>>,
+    ) -> Option<TypeMeta<'n>> {
+        let mut report = Report::new(self.file, "object".to_owned());
+        let kind = fields.text("kind", &mut report).or(inherited.map(|meta| meta.kind));
+        let version = fields.text("apiVersion", &mut report).or(inherited.map(|meta| meta.version));
+        self.parsed.problems.extend(report.into_problems());
+        match (version, kind) {
+            (Some(version), Some(kind)) => return Some(TypeMeta { version, kind }),
+            (None, Some(kind)) => {
+                let right = KINDS.iter().find(|(name, ..)| *name == kind);
+                let right =
+                    right.map_or(String::new(), |(_, api, _)| format!("; `{api}` is right"));
+                self.nameless(
+                    fields.line,
+                    &format!("{}: apiVersion is missing{right}", shown(kind)),
+                );
+            }
+            (_, None) => {
+                self.nameless(fields.line, "not a Kubernetes object: kind is missing");
+            }
+        }
+        None
+    }
+
+    fn list(&mut self, fields: &Fields<'_, '_>, meta: TypeMeta<'_>, depth: usize) {
+        let of = meta.kind.strip_suffix("List").unwrap_or_default();
+        if !of.is_empty() && self.kind_of(TypeMeta { kind: of, ..meta }, fields.line).is_none() {
+            return;
+        }
+        let mut report = Report::new(self.file, shown(meta.kind));
+        known_fields::check(fields.entries(), known_fields::LIST, &mut report);
+        if depth >= MAX_LISTS {
+            report.error(fields.line, format!("a list more than {MAX_LISTS} lists deep"));
+        }
+        let refused = report.is_refused();
+        self.parsed.problems.extend(report.into_problems());
+        let items = fields.entries().iter().find(|entry| entry.key == "items");
+        let Some(Value::List(items)) = items.map(|entry| &entry.node.value).filter(|_| !refused)
+        else {
+            return;
+        };
+        let inherited = (!of.is_empty()).then_some(TypeMeta { kind: of, ..meta });
+        for item in items {
+            self.document(item, inherited, depth.saturating_add(1));
+        }
+    }
+
+    /// The kind, where it concerns us and stands in its own API group. Else it is told.
+    fn kind_of(&mut self, meta: TypeMeta<'_>, line: usize) -> Option<Kind> {
+        let TypeMeta { version, kind } = meta;
+        match KINDS.iter().find(|(name, ..)| *name == kind) {
+            Some((_, right, found)) if *right == version => return Some(*found),
+            Some((_, right, _)) if !is_other_group(version, right) => {
+                let version = shown(version);
+                let what = format!("{kind}: no apiVersion `{version}` is read; `{right}` is right");
+                self.nameless(line, &what);
+            }
+            None if belongs_here(version)
+                && nearest(kind, KINDS.map(|(name, ..)| name)).is_some() =>
+            {
+                let hint = known_fields::hint(kind, KINDS.map(|(name, ..)| name));
+                self.nameless(line, &format!("{}: no such kind{hint}", shown(kind)));
+            }
+            Some(_) | None => self.passed_over(meta, line),
+        }
+        None
+    }
+
+    fn passed_over(&mut self, meta: TypeMeta<'_>, line: usize) {
+        let kind = format!("{} ({})", shown(meta.kind), shown(meta.version));
+        let location = Location { file: Arc::clone(self.file), line };
+        let first = || Foreign { kind: kind.clone(), location, count: 0 };
+        let entry = self.foreign.entry(kind.clone()).or_insert_with(first);
+        entry.count = entry.count.saturating_add(1);
+    }
+
+    fn object(&mut self, fields: &Fields<'_, '_>, meta: TypeMeta<'_>) {
+        let Some(kind) = self.kind_of(meta, fields.line) else {
+            return;
+        };
+        let named = metadata::name_of(fields, meta.kind);
+        let mut report = Report::new(self.file, named);
+        let (id, object) = self.read_kind(kind, fields, &mut report);
+        let refused = report.is_refused();
+        let problems = report.into_problems();
+        self.keep(fields.line, id, object, refused.then(|| first_error(&problems)));
+        self.parsed.problems.extend(problems);
+    }
+
+    fn read_kind(
+        &self,
+        kind: Kind,
+        fields: &Fields<'_, '_>,
+        report: &mut Report<'_>,
+    ) -> (Option<ObjectId>, Option<Object>) {
+        match kind {
+            Kind::Service => service::read(self.source, fields, report),
+            Kind::Node => node::read(self.source, fields, report),
+            Kind::Namespace => namespace::read(fields, report),
+            Kind::EndpointSlice => endpoints::read(self.source, fields, report),
+        }
+    }
+
+    /// Files what became of an object. One that is being deleted has neither object nor error.
+    fn keep(
+        &mut self,
+        line: usize,
+        id: Option<ObjectId>,
+        object: Option<Object>,
+        refused: Option<Arc<str>>,
+    ) {
+        let content = match (refused, object) {
+            (Some(reason), _) => Content::Refused { reason },
+            (None, Some(object)) => Content::Good(object),
+            (None, None) => return,
+        };
+        let location = Location { file: Arc::clone(self.file), line };
+        match id {
+            Some(id) => self.parsed.items.push(Item { id, location, content }),
+            None => self.parsed.reading = Reading::Nameless,
+        }
+    }
+
+    /// An object that cannot be named, so that it may be any that was here before.
+    fn nameless(&mut self, line: usize, what: &str) {
+        self.parsed.reading = Reading::Nameless;
+        let location = Location { file: Arc::clone(self.file), line };
+        self.parsed.problems.push(Problem::error(location, what));
+    }
+}
+
+fn first_error(problems: &[Problem]) -> Arc<str> {
+    let error = problems.iter().find(|problem| problem.severity == Severity::Error);
+    error.map_or("", |problem| problem.message.as_str()).into()
+}
+
+/// `List` of v1, or a typed list such as `ServiceList`, which has items.
+fn is_list(fields: &Fields<'_, '_>, meta: TypeMeta<'_>) -> bool {
+    meta.kind.ends_with("List")
+        && (meta.kind == "List" || fields.entries().iter().any(|entry| entry.key == "items"))
+}
+
+/// Whether a version names the group of somebody else, who may have a kind of the same name
+/// (`serving.knative.dev/v1` has a Service).
+fn is_other_group(version: &str, right: &str) -> bool {
+    let group = |version: &str| version.rsplit_once('/').map(|(group, _)| group.to_owned());
+    let group_is_theirs = |group: &str| group.contains('.') && !group.ends_with(".k8s.io");
+    group(version) != group(right) && group(version).is_some_and(|g| group_is_theirs(&g))
+}
+
+/// Whether a version is one of those that our kinds stand in.
+fn belongs_here(version: &str) -> bool {
+    KINDS.iter().any(|(_, right, _)| *right == version)
+}
+
+/// At most [`MAX_PROBLEMS`], the worst, in the order of the file.
+fn bounded(mut problems: Vec<Problem>, file: &Arc<PathBuf>) -> Vec<Problem> {
+    if problems.len() > MAX_PROBLEMS {
+        let more = problems.len().saturating_sub(MAX_PROBLEMS);
+        problems
+            .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.location.cmp(&b.location)));
+        problems.truncate(MAX_PROBLEMS);
+        let location = Location { file: Arc::clone(file), line: 0 };
+        problems.push(Problem::notice(location, format!("{more} more problems are not shown")));
+    }
+    problems.sort();
+    problems
+}
+
+#[cfg(test)]
+mod tests;

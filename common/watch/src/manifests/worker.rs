@@ -1,0 +1,200 @@
+//! One pass over a directory: scan, read what changed, put together. Blocking; knows no runtime.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::BorrowedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use roadstead_model::SourceName;
+
+use super::{
+    directory::Directory,
+    inotify::Watches,
+    object::Parsed,
+    parse::parse_file,
+    scan::{self, ReadError, Scan, Stamp},
+    tracker::{Hints, Plan, Timing, Tracker},
+};
+use crate::view::SourceView;
+
+/// How often one pass scans again because new directories appeared meanwhile.
+const MAX_SCANS: usize = 8;
+
+/// Everything that watching one directory needs between passes.
+#[derive(Debug)]
+pub(super) struct Worker {
+    root: PathBuf,
+    timing: Timing,
+    watches: Watches,
+    hints: Hints,
+    tracker: Tracker,
+    directory: Directory,
+}
+
+/// What a pass came to.
+#[derive(Debug)]
+pub(super) struct Pass {
+    /// What the source says now.
+    pub(super) view: Arc<SourceView>,
+    /// The next pass is due then, events or none.
+    pub(super) wake: Instant,
+}
+
+/// What became of a file that was to be read.
+enum Outcome {
+    Parsed(Stamp, Parsed),
+    Unreadable(String),
+}
+
+impl Worker {
+    pub(super) fn new(source: SourceName, root: PathBuf, timing: Timing) -> Self {
+        Self {
+            watches: Watches::new(),
+            hints: Hints::default(),
+            tracker: Tracker::new(root.clone(), timing),
+            directory: Directory::new(source),
+            root,
+            timing,
+        }
+    }
+
+    /// See [`Watches::descriptor`].
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.watches.descriptor()
+    }
+
+    /// Takes note of the events there are, so that the descriptor is readable for new ones only.
+    pub(super) fn hear(&mut self) {
+        self.watches.drain(&mut self.hints, Instant::now());
+    }
+
+    /// Brings the view up to date with the directory.
+    pub(super) fn pass(&mut self) -> Pass {
+        self.hear();
+        let wake = match self.scan() {
+            Ok(scan) => self.follow(&scan),
+            Err(error) => {
+                let why =
+                    format!("the directory cannot be read ({error}); what it last held stays");
+                self.directory.handle_vanished(&self.root, why);
+                Instant::now().checked_add(self.timing.retry)
+            }
+        };
+        let now = Instant::now();
+        self.directory.handle_timeout(now);
+        self.directory.set_hindrance(&self.root, self.watches.hindrance());
+        let view = self.directory.view();
+        Pass { view, wake: self.wake(wake, now) }
+    }
+
+    /// A scan that began with every directory watched.
+    fn scan(&mut self) -> io::Result<Scan> {
+        let mut scan = scan::scan(&self.root)?;
+        for _ in 0..MAX_SCANS {
+            if !self.watches.sync(&scan.directories, &mut self.hints) {
+                break;
+            }
+            scan = scan::scan(&self.root)?;
+        }
+        Ok(scan)
+    }
+
+    /// Does what a scan asks for. Returns when the next is due.
+    fn follow(&mut self, scan: &Scan) -> Option<Instant> {
+        let now = Instant::now();
+        self.watches.drain(&mut self.hints, now);
+        let plan = self.tracker.plan(scan, &mut self.hints, now);
+        self.watches.settle(&mut self.hints);
+        let read = self.read(&plan);
+        // Whatever was written to while it was read is not taken.
+        self.watches.drain(&mut self.hints, Instant::now());
+        let incomplete = self.take(read);
+        for path in &plan.removed {
+            self.directory.handle_removed(path);
+        }
+        self.take_excess(&scan.excess);
+        let in_doubt = scan.unreadable.iter().map(|(path, why)| (path.clone(), why.clone()));
+        self.directory.handle_scanned(in_doubt.chain(plan.doubt).collect());
+        let retry = incomplete.then(|| now.checked_add(self.timing.stable)).flatten();
+        plan.wake.into_iter().chain(retry).min()
+    }
+
+    fn read(&self, plan: &Plan) -> Vec<(PathBuf, Option<Outcome>)> {
+        let read = |(path, stamp): &(PathBuf, Stamp)| (path.clone(), self.read_file(path, *stamp));
+        plan.read.iter().map(read).collect()
+    }
+
+    /// `None` where a later scan tells more.
+    fn read_file(&self, path: &Path, stamp: Stamp) -> Option<Outcome> {
+        match scan::read(path, &stamp) {
+            Ok(text) => {
+                Some(Outcome::Parsed(stamp, parse_file(self.directory.source(), path, &text)))
+            }
+            Err(ReadError::Changing) => None,
+            Err(error) => Some(Outcome::Unreadable(error.to_string())),
+        }
+    }
+
+    /// Takes what was read. True where a file must be read again.
+    fn take(&mut self, read: Vec<(PathBuf, Option<Outcome>)>) -> bool {
+        let mut incomplete = false;
+        for (path, outcome) in read {
+            let written = self.hints.writing.contains_key(&path);
+            match outcome.filter(|_| !written) {
+                Some(Outcome::Parsed(stamp, parsed)) => {
+                    self.tracker.note_read(&path, stamp);
+                    self.directory.handle_parsed(&path, parsed, Instant::now());
+                }
+                Some(Outcome::Unreadable(why)) => {
+                    self.tracker.note_unreadable(&path);
+                    self.directory.handle_unreadable(&path, &why, Instant::now());
+                }
+                None => incomplete = true,
+            }
+        }
+        incomplete
+    }
+
+    fn take_excess(&mut self, excess: &BTreeMap<PathBuf, String>) {
+        for (path, why) in excess {
+            self.tracker.note_unreadable(path);
+            self.directory.handle_unreadable(path, why, Instant::now());
+        }
+    }
+
+    fn wake(&self, soon: Option<Instant>, now: Instant) -> Instant {
+        let listens = self.watches.hindrance().is_none();
+        let usual = if listens { self.timing.rescan } else { self.timing.poll };
+        let usual = now.checked_add(usual);
+        let due = soon.into_iter().chain(usual).chain(self.directory.poll_timeout()).min();
+        due.unwrap_or(now)
+    }
+}
+
+/// Reads a directory or a single file once, for `roadstead check`: the view with every problem.
+///
+/// # Errors
+/// When the path cannot be read at all.
+pub fn check(source: &SourceName, path: &Path) -> io::Result<SourceView> {
+    let mut directory = Directory::new(source.clone());
+    let metadata = std::fs::metadata(path)?;
+    let scan = if metadata.is_dir() { scan::scan(path)? } else { scan::only(path, &metadata) };
+    for (path, stamp) in &scan.files {
+        match scan::read(path, stamp) {
+            Ok(text) => {
+                let parsed = parse_file(source, path, &text);
+                directory.handle_parsed(path, parsed, Instant::now());
+            }
+            Err(error) => directory.handle_unreadable(path, &error.to_string(), Instant::now()),
+        }
+    }
+    for (path, why) in &scan.excess {
+        directory.handle_unreadable(path, why, Instant::now());
+    }
+    directory.handle_scanned(scan.unreadable);
+    Ok(SourceView::clone(&directory.view()))
+}

@@ -1,0 +1,45 @@
+//! What one source says: the part of a Snapshot that it is answerable for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use roadstead_model::{
+    NodeKey, Problem, ServiceKey,
+    object::{Endpoints, Namespace, Node, Service},
+    snapshot::SourceState,
+};
+
+/// One source's objects at one moment. Objects that did not change are the same `Arc` as in the
+/// view before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceView {
+    /// Whether what is missing is known to be gone.
+    pub state: SourceState,
+    /// Services of `type: LoadBalancer`.
+    pub services: BTreeMap<ServiceKey, Arc<Service>>,
+    /// Services that are there, are refused, and of which no good version was ever seen; with the
+    /// first error.
+    pub refused: BTreeMap<ServiceKey, Arc<str>>,
+    /// Nodes.
+    pub nodes: BTreeMap<NodeKey, Arc<Node>>,
+    /// Endpoints of the Services that have at least one EndpointSlice.
+    pub endpoints: BTreeMap<ServiceKey, Arc<Endpoints>>,
+    /// Namespaces by name.
+    pub namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
+    /// What is wrong right now, in the order of files and lines.
+    pub problems: Vec<Problem>,
+}
+
+impl SourceView {
+    /// A source that was never read.
+    pub fn unread() -> Self {
+        Self {
+            state: SourceState::Unread,
+            services: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            problems: Vec::new(),
+        }
+    }
+}
