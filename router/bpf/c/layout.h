@@ -186,16 +186,18 @@ struct fragment_key {
     union address source;
     union address destination;
     __u32 id;
-    __u8 protocol;
+    __u8 protocol; /* IPv6: 0 */
     __u8 pad[3];
 };
 struct fragment {
     __be16 source_port;
     __be16 destination_port;
     __u32 last_seen;
+    __u8 protocol; /* of the transport header, which a later fragment of IPv6 need not name */
+    __u8 pad[3];
 };
 _Static_assert(sizeof(struct fragment_key) == 40, "fragment_key");
-_Static_assert(sizeof(struct fragment) == 8, "fragment");
+_Static_assert(sizeof(struct fragment) == 12, "fragment");
 
 /* --- answers -------------------------------------------------------------------------------- */
 
@@ -247,6 +249,23 @@ struct event {
 };
 _Static_assert(sizeof(struct event) == 48, "event");
 
+enum sweep_kind {
+    SWEEP_EXPIRED = 1, /* the flows named by their forward keys that are expired */
+    SWEEP_ORPHANS = 2, /* the reverse entries named that no forward entry leads to */
+    SWEEP_ALL = 3,     /* the flows named, whatever their state: a drain's deadline is over */
+};
+
+#define SWEEP_BATCH 4096 /* keys at most in one run */
+
+/* Context of the sweep program. */
+struct sweep {
+    __u32 count;   /* in: keys in sweep_keys */
+    __u32 deleted; /* out */
+    __u32 now;     /* out: now_seconds() */
+    __u32 kind;    /* in: enum sweep_kind */
+};
+_Static_assert(sizeof(struct sweep) == 16, "sweep");
+
 /* --- settings and state --------------------------------------------------------------------- */
 
 struct leg {
@@ -284,10 +303,12 @@ struct settings {
     __u8 classes[ADDRESS_CLASSES];
 };
 
+/* Rate limits of the answers that the program gives. */
+enum limit { LIMIT_ERROR, LIMIT_RESET, LIMIT_ECHO, LIMITS };
+
 /* Written by the program. */
 struct state {
     __u32 half_open_next; /* slot of half_open for the next SYN */
     __u32 pad;
-    __u64 icmp_tokens; /* the rate limit of generated answers */
-    __u64 icmp_refilled;
+    __u64 limits[LIMITS]; /* see limit.h */
 };

@@ -3,6 +3,7 @@
 
 /* The interfaces that the program is attached to. */
 
+#include "count.h"
 #include "kernel.h"
 #include "parse.h"
 
@@ -16,6 +17,16 @@ static __always_inline __u32 leg_slot(__u32 ifindex)
             return slot;
     }
     return NO_LEG;
+}
+
+/* Whether a VIP with these bits (struct vip) is visible on the leg; counted where it is not. */
+__noinline int leg_sees(__u32 ifindex, __u32 legs)
+{
+    __u32 slot = leg_slot(ifindex);
+    if (slot != NO_LEG && legs >> slot & 1)
+        return true;
+    count(slot == NO_LEG ? DROP_LEG_UNKNOWN : DROP_NOT_VISIBLE);
+    return false;
 }
 
 static __always_inline bool leg_has_mac(const struct leg *leg, const __u8 *mac)

@@ -18,11 +18,13 @@ MAP(BPF_MAP_TYPE_HASH, frontends, struct frontend_key, struct frontend, 4096);
 MAP(BPF_MAP_TYPE_ARRAY, identities, __u32, struct frontend_key, 4096);
 MAP(BPF_MAP_TYPE_ARRAY, backends, __u32, struct backend, 1024);
 MAP(BPF_MAP_TYPE_ARRAY, snats, __u32, struct snat, SNAT_ADDRESSES);
+/* table_refs holds the element of `tables` plus one, or zero: one write swaps a table. */
 MAP(BPF_MAP_TYPE_ARRAY, table_refs, __u32, __u32, 64);
 MAP(BPF_MAP_TYPE_ARRAY, tables, __u32, struct maglev_table, 80);
 MAP(BPF_MAP_TYPE_HASH, flows, struct flow_key, struct flow, 65536);
 MAP(BPF_MAP_TYPE_HASH, replies, struct reply_key, struct reply, 65536);
 MAP(BPF_MAP_TYPE_ARRAY, half_open, __u32, struct flow_key, 16384);
+MAP(BPF_MAP_TYPE_ARRAY, sweep_keys, __u32, struct flow_key, SWEEP_BATCH);
 MAP(BPF_MAP_TYPE_LRU_HASH, affinities, struct affinity_key, struct affinity, 16384);
 MAP(BPF_MAP_TYPE_LRU_HASH, fragments, struct fragment_key, struct fragment, 8192);
 MAP(BPF_MAP_TYPE_HASH, answers, struct answer_key, struct answer, 4096);

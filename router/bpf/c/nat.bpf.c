@@ -14,6 +14,7 @@
 #include "icmp.h"
 #include "refuse.h"
 #include "reverse.h"
+#include "sweep.h"
 
 static __always_inline bool is_icmp(const struct packet *packet)
 {
@@ -26,13 +27,13 @@ static __always_inline bool has_ports(const struct packet *packet)
 }
 
 /* A packet to a VIP that no frontend takes. */
-static __always_inline int to_vip(struct packet *packet)
+static __always_inline int to_vip(struct __sk_buff *skb, struct packet *packet)
 {
     struct vip *vip = bpf_map_lookup_elem(&vips, &packet->destination);
-    if (!vip)
+    if (!vip || !leg_sees(skb->ifindex, vip->legs))
         return TC_ACT_UNSPEC;
     if (is_icmp(packet))
-        return icmp_to_vip(packet, vip);
+        return icmp_to_vip(skb, packet, vip);
     if (vip->kind == VIP_HOST)
         return TC_ACT_UNSPEC;
     if (!has_ports(packet))
@@ -41,27 +42,27 @@ static __always_inline int to_vip(struct packet *packet)
 }
 
 /* A packet to one of our SNAT addresses, which may be the host's own and a VIP too. */
-static __always_inline int to_snat(struct packet *packet)
+static __always_inline int to_snat(struct __sk_buff *skb, struct packet *packet)
 {
     __u32 snat = snat_of(&packet->destination);
     if (snat == NO_SNAT)
         return TC_ACT_UNSPEC;
     if (is_icmp(packet))
-        return icmp_to_snat(packet, snat);
+        return icmp_from_node(skb, packet, snat);
     return has_ports(packet) ? from_node(packet, snat) : TC_ACT_UNSPEC;
 }
 
 static __always_inline int to_frontend(struct __sk_buff *skb, struct packet *packet)
 {
     if (!has_ports(packet))
-        return to_vip(packet);
+        return to_vip(skb, packet);
     struct frontend_key key = {
         .address = packet->destination,
         .port = packet->destination_port,
         .protocol = packet->protocol,
     };
     struct frontend *frontend = bpf_map_lookup_elem(&frontends, &key);
-    return frontend ? from_client(skb, packet, frontend) : to_vip(packet);
+    return frontend ? from_client(skb, packet, frontend) : to_vip(skb, packet);
 }
 
 /* A later fragment whose first has not come: lost, unless the host itself may want it. */
@@ -78,7 +79,7 @@ static __always_inline int to_us(struct __sk_buff *skb, struct packet *packet, _
     if (packet->fragment != FRAGMENT_NONE && !fragment_ports(packet))
         return to_us_unknown_fragment(packet);
     if (classes & CLASS_SNAT) {
-        int verdict = to_snat(packet);
+        int verdict = to_snat(skb, packet);
         if (verdict != TC_ACT_UNSPEC)
             return verdict;
     }
@@ -91,11 +92,11 @@ static __always_inline int finish(struct __sk_buff *skb, struct packet *packet, 
     packet_frame(packet, skb);
     switch (verdict) {
     case ANSWER_REFUSED:
-        return refuse(packet, packet->note);
+        return refuse(skb, packet, packet->note);
     case ANSWER_TIME_EXCEEDED:
-        return icmp_time_exceeded(packet);
+        return icmp_time_exceeded(skb, packet);
     case ANSWER_TOO_BIG:
-        return icmp_too_big(packet, packet->note);
+        return icmp_too_big(skb, packet, packet->note);
     default:
         return verdict;
     }

@@ -26,7 +26,9 @@
     REASON(ICMP_LIMITED, "icmp-limited", "answers held back by the rate limit")                    \
     REASON(WRITE, "write", "the kernel refused a change of the packet")                            \
     REASON(SPOOFED, "spoofed", "a source address that cannot answer")                              \
-    REASON(LEG_UNKNOWN, "leg-unknown", "the packet came by an interface that is no leg")
+    REASON(LEG_UNKNOWN, "leg-unknown", "the packet came by an interface that is no leg")           \
+    REASON(FRAGMENTED_ICMP, "fragmented-icmp", "ICMP to a VIP in fragments")                       \
+    REASON(ECHO_LIMITED, "echo-limited", "pings unanswered by the rate limit")
 /* clang-format on */
 
 #define REASON(name, label, text) DROP_##name,

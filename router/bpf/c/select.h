@@ -11,8 +11,11 @@
 static __always_inline struct maglev_table *select_table(const struct frontend *frontend)
 {
     __u32 table = frontend->table;
-    __u32 *element = bpf_map_lookup_elem(&table_refs, &table);
-    return element ? bpf_map_lookup_elem(&tables, element) : NULL;
+    __u32 *reference = bpf_map_lookup_elem(&table_refs, &table);
+    if (!reference || !*reference)
+        return NULL;
+    __u32 element = *reference - 1;
+    return bpf_map_lookup_elem(&tables, &element);
 }
 
 static __always_inline struct backend *select_usable(__u32 id)
