@@ -85,12 +85,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use roadstead_model::{Location, Problem, config::Config, problem::Severity};
+use roadstead_model::{
+    Location, Problem,
+    config::{Config, Paths},
+    problem::Severity,
+};
 
 use crate::{document::Document, files::Text, layer::Layer, section::Problems};
 
 /// Where the configuration is on an installed machine.
 pub const MAIN_FILE: &str = "/etc/roadstead/roadstead.toml";
+
+/// The paths where nothing is written, for programs that must find the daemons although the
+/// configuration cannot be read.
+pub fn default_paths() -> Paths {
+    paths::default()
+}
 
 /// A configuration that may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,27 +4,36 @@ use std::path::{Path, PathBuf};
 
 use roadstead_model::config::Paths;
 
-use crate::{defaults, parse, section::Section};
+use crate::{
+    defaults, parse,
+    section::{Placed, Section},
+};
 
 /// Longest path of a Unix socket: `sun_path` less the final zero (unix(7)).
 const SOCKET_PATH_MAX: usize = 107;
 
 /// Reads the section.
 pub(crate) fn read(mut section: Section<'_>) -> Paths {
-    let state = path(&mut section, "state", defaults::STATE, parse::absolute_path);
-    let runtime = path(&mut section, "runtime", defaults::RUNTIME, runtime_path);
-    let bpffs = path(&mut section, "bpffs", defaults::BPFFS, parse::absolute_path);
+    let state = section.parsed("state", parse::absolute_path);
+    let runtime = section.parsed("runtime", runtime_path);
+    let bpffs = section.parsed("bpffs", parse::absolute_path);
     section.finish();
-    Paths { state, runtime, bpffs }
+    let or = |written: Option<Placed<PathBuf>>, default| written.map_or(default, |path| path.value);
+    let by_default = default();
+    Paths {
+        state: or(state, by_default.state),
+        runtime: or(runtime, by_default.runtime),
+        bpffs: or(bpffs, by_default.bpffs),
+    }
 }
 
-fn path(
-    section: &mut Section<'_>,
-    key: &'static str,
-    default: &str,
-    parse: impl FnOnce(&str) -> Result<PathBuf, String>,
-) -> PathBuf {
-    section.parsed(key, parse).map_or_else(|| default.into(), |path| path.value)
+/// What is meant where nothing is written.
+pub(crate) fn default() -> Paths {
+    Paths {
+        state: defaults::STATE.into(),
+        runtime: defaults::RUNTIME.into(),
+        bpffs: defaults::BPFFS.into(),
+    }
 }
 
 /// A path that leaves room for the name of a socket.

@@ -1,0 +1,184 @@
+//! The command line.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use roadstead_model::local::FLOWS_LIMIT;
+
+use crate::explain::Target;
+
+/// The operator's side of Roadstead, a load balancer for bare-metal Kubernetes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "roadstead",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Exit status: 0 fine, 1 a problem was found, 2 wrong usage, 3 a daemon did not \
+                  answer."
+)]
+pub(crate) struct Arguments {
+    /// The configuration file; conf.d beside it is read too.
+    #[arg(long, global = true, value_name = "FILE", default_value = roadstead_config::MAIN_FILE)]
+    pub(crate) config: PathBuf,
+
+    /// Where the daemons' sockets are, instead of `paths.runtime` of the configuration.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) runtime: Option<PathBuf>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Print every problem of the configuration and the manifests as `file:line: message`.
+    Check {
+        /// Files (.toml, .yaml, .yml, .json) and directories of manifests; without any, the
+        /// configuration and the directories that it names.
+        paths: Vec<PathBuf>,
+    },
+    /// Services, their addresses, where they are announced, their backends.
+    Status {
+        /// How to print it.
+        #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "text")]
+        format: Format,
+    },
+    /// Follow one Service from object to wire; name the step that holds it back and what to do.
+    Explain {
+        /// [SOURCE/]NAMESPACE/NAME of a Service, or ADDRESS[:PORT].
+        #[arg(value_name = "SERVICE|ADDRESS")]
+        target: Target,
+        /// Also say whether the source ranges let this client in.
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<IpAddr>,
+        /// How to print it.
+        #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "text")]
+        format: Format,
+    },
+    /// Connections in the table: which client stands behind a SNAT port, and on which node.
+    #[command(after_help = "Terms of a filter, all of which must match:\n  \
+        192.0.2.7  192.0.2.0/24  192.0.2.7:443  :443   on any side\n  \
+        client=…  vip=…  snat=…  node=…                 on one side; node=NAME too\n  \
+        tcp  udp")]
+    Flows {
+        /// Which ones; every one without it.
+        filter: Vec<String>,
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value_t = FLOWS_LIMIT)]
+        limit: usize,
+        /// How to print it.
+        #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "text")]
+        format: Format,
+    },
+    /// Take a node, or this whole edge host, out of service without breaking connections.
+    Drain {
+        /// What to drain.
+        #[command(subcommand)]
+        what: DrainWhat,
+    },
+    /// Take a drain back; without more, that of this host.
+    Undrain {
+        /// What to bring back.
+        #[command(subcommand)]
+        what: Option<DrainWhat>,
+    },
+    /// Believe a source that is in doubt (it suddenly says much less than before).
+    Confirm,
+    /// The version of this program and of the daemons.
+    Version,
+}
+
+/// What to drain.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum DrainWhat {
+    /// A node: no new connections; established ones until `router.drain_deadline`.
+    Node {
+        /// NAME, or SOURCE/NAME where several sources have it.
+        name: String,
+    },
+    /// This edge host: withdraw every announcement.
+    #[command(name = "self")]
+    Host {
+        /// Forget the order at the next boot.
+        #[arg(long)]
+        until_reboot: bool,
+    },
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs; stable.
+    Json,
+    /// As JSON, in YAML.
+    Yaml,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_verbs_of_the_contract_are_read() {
+        for line in [
+            "roadstead check",
+            "roadstead check --config /x.toml a.yaml dir",
+            "roadstead status -o json --config /x.toml",
+            "roadstead status -o yaml --runtime /run/x",
+            "roadstead explain default/web",
+            "roadstead explain home/default/web --from 198.51.100.7",
+            "roadstead explain 192.0.2.10:80",
+            "roadstead explain 2001:db8::1",
+            "roadstead flows",
+            "roadstead flows client=198.51.100.7 tcp -o json",
+            "roadstead drain node n1",
+            "roadstead drain self --until-reboot",
+            "roadstead undrain self --until-reboot",
+            "roadstead undrain",
+            "roadstead undrain node home/n1",
+            "roadstead confirm",
+            "roadstead version",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_two() {
+        for line in [
+            "roadstead",
+            "roadstead top",
+            "roadstead drain",
+            "roadstead drain node",
+            "roadstead explain web",
+            "roadstead status -o xml",
+            "roadstead flows --limit many",
+        ] {
+            assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn help_is_no_error_and_names_no_verb_to_come() {
+        let help = parse("roadstead --help").expect_err("help");
+        assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
+        let text = help.to_string();
+        assert!(text.contains("explain") && text.contains("Exit status"), "{text}");
+        assert!(!text.contains("migrate") && !text.contains("top "), "{text}");
+    }
+}

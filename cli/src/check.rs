@@ -1,0 +1,214 @@
+//! `roadstead check`: every problem of the configuration and the manifests, without the daemons.
+
+use std::path::{Path, PathBuf};
+
+use roadstead_model::{
+    Problem, SourceName,
+    config::{Config, SourceKind},
+    problem::Severity,
+};
+
+use crate::{
+    exit::Exit,
+    local_files,
+    output::Output,
+    render::{counted, printable},
+};
+
+/// What manifests are read as where no configuration names their source.
+const NAMELESS: &str = "local";
+
+/// Checks what is named, or the configuration and what it names.
+pub(crate) fn run(config: &Path, paths: &[PathBuf], out: &mut Output) -> Exit {
+    let mut findings = Findings::default();
+    if paths.is_empty() {
+        findings.check_installation(config);
+    }
+    for path in paths {
+        findings.check_path(path);
+    }
+    findings.print(out)
+}
+
+/// What was checked, and what is wrong with it.
+#[derive(Debug, Default)]
+struct Findings {
+    problems: Vec<Problem>,
+    files: usize,
+    services: usize,
+    nodes: usize,
+}
+
+impl Findings {
+    /// The configuration, and the directories that it names.
+    fn check_installation(&mut self, main: &Path) {
+        let Some(config) = self.check_configuration(main) else { return };
+        for source in &config.sources {
+            let SourceKind::Directory(directory) = &source.kind;
+            self.check_manifests(&source.name, directory);
+        }
+    }
+
+    fn check_path(&mut self, path: &Path) {
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            self.check_configuration(path);
+        } else {
+            self.check_manifests(&SourceName::new(NAMELESS), path);
+        }
+    }
+
+    fn check_configuration(&mut self, main: &Path) -> Option<Config> {
+        match roadstead_config::load(main) {
+            Ok(loaded) => {
+                self.files = self.files.saturating_add(loaded.files.len());
+                self.problems.extend(loaded.warnings);
+                Some(loaded.config)
+            }
+            Err(problems) => {
+                self.problems.extend(problems);
+                None
+            }
+        }
+    }
+
+    fn check_manifests(&mut self, source: &SourceName, path: &Path) {
+        match local_files::view(source, path) {
+            Ok(view) => {
+                self.services = self.services.saturating_add(view.services.len());
+                self.nodes = self.nodes.saturating_add(view.nodes.len());
+                self.problems.extend(view.problems);
+            }
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+
+    /// The problems to standard output, the count to standard error.
+    fn print(mut self, out: &mut Output) -> Exit {
+        self.problems.sort();
+        self.problems.dedup();
+        for problem in &self.problems {
+            out.print(&line(problem));
+        }
+        let count = |severity| self.problems.iter().filter(|p| p.severity == severity).count();
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        out.complain(&format!(
+            "checked {}, {}, {}: {}, {}",
+            counted(self.files, "configuration file", "configuration files"),
+            counted(self.services, "Service", "Services"),
+            counted(self.nodes, "Node", "Nodes"),
+            counted(errors, "error", "errors"),
+            counted(warnings, "warning", "warnings"),
+        ));
+        if errors == 0 { Exit::Fine } else { Exit::Problem }
+    }
+}
+
+/// `file:line: message`; what is no error says so.
+fn line(problem: &Problem) -> String {
+    let Problem { location, severity, message } = problem;
+    let message = message.split('\n').map(printable).collect::<Vec<_>>().join("\n");
+    match severity {
+        Severity::Error => format!("{location}: {message}"),
+        Severity::Warning => format!("{location}: warning: {message}"),
+        Severity::Notice => format!("{location}: notice: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::output::Buffers;
+
+    struct World {
+        directory: tempfile::TempDir,
+    }
+
+    impl World {
+        /// A directory with a configuration that names `manifests` in it.
+        fn new() -> Self {
+            let directory = tempfile::tempdir().expect("a directory");
+            fs::create_dir(directory.path().join("manifests")).expect("created");
+            let world = Self { directory };
+            world.write(
+                "roadstead.toml",
+                &format!(
+                    "[[source]]\nname = \"a\"\ndirectory = \"{}\"\n\
+                     [[pool]]\nname = \"lan\"\naddresses = [\"192.0.2.10\"]\n",
+                    world.path("manifests").display()
+                ),
+            );
+            world
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.path(name), text).expect("written");
+        }
+
+        fn check(&self, paths: &[&str]) -> (Exit, String) {
+            let buffers = Buffers::default();
+            let paths: Vec<PathBuf> = paths.iter().map(|name| self.path(name)).collect();
+            let exit = run(&self.path("roadstead.toml"), &paths, &mut buffers.output());
+            let at = format!("{}/", self.directory.path().display());
+            (exit, buffers.printed().replace(&at, ""))
+        }
+    }
+
+    const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: default}\n\
+        spec:\n  type: LoadBalancer\n  ports: [{port: 80, nodePort: 30080}]\n";
+
+    #[test]
+    fn a_good_installation_is_fine_and_silent() {
+        let world = World::new();
+        world.write("manifests/web.yaml", SERVICE);
+        assert_eq!(world.check(&[]), (Exit::Fine, String::new()));
+    }
+
+    #[test]
+    fn problems_of_configuration_and_manifests_are_lines() {
+        let world = World::new();
+        world.write("manifests/bad.yaml", "kind: [\n");
+        let (exit, text) = world.check(&[]);
+        assert_eq!(exit, Exit::Problem);
+        assert!(text.starts_with("manifests/bad.yaml:"), "{text}");
+
+        world.write("roadstead.toml", "[speker]\n");
+        let expected = "roadstead.toml:1: `speker` is unknown: did you mean `speaker`?\n";
+        assert_eq!(world.check(&[]), (Exit::Problem, expected.to_owned()));
+    }
+
+    #[test]
+    fn named_paths_are_checked_and_nothing_else() {
+        let world = World::new();
+        world.write("good.yaml", SERVICE);
+        world.write("bad.toml", "pool = 1\n");
+        assert_eq!(world.check(&["good.yaml"]), (Exit::Fine, String::new()));
+        let expected = "bad.toml:1: `pool` is a number, not a list: write [[pool]]\n";
+        assert_eq!(world.check(&["good.yaml", "bad.toml"]), (Exit::Problem, expected.to_owned()));
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_an_error() {
+        let (exit, text) = World::new().check(&["nowhere"]);
+        assert_eq!(exit, Exit::Problem);
+        assert!(text.starts_with("nowhere: cannot be read: "), "{text}");
+    }
+
+    #[test]
+    fn warnings_and_notices_say_so_and_are_fine() {
+        let world = World::new();
+        world.write("warn.toml", "[proxy]\n");
+        let (exit, text) = world.check(&["warn.toml"]);
+        assert_eq!(exit, Exit::Fine);
+        assert_eq!(
+            text,
+            "warn.toml: warning: no [[pool]]: no Service gets an address\n\
+             warn.toml:1: notice: [proxy] is passed over: the L7 front is not served yet\n"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! The speaker's reasons: at which step each stops a Service, and what to do.
+
+/// Where a reason of the condition `Allocated` belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The object itself.
+    Object,
+    /// No pool gives it an address.
+    Pool,
+    /// The address asked for cannot be had.
+    Address,
+    /// Another machine has the address.
+    Wire,
+}
+
+/// The stage of a reason of `Allocated`. A reason that is new here is told at the address.
+pub(super) fn stage(reason: &str) -> Stage {
+    match reason {
+        "NoNodePort" | "SctpNotServed" | "NoPorts" | "InvalidRequest" | "SourceInDoubt" => {
+            Stage::Object
+        }
+        "NoPools"
+        | "NoSuchPool"
+        | "PoolNotAllowed"
+        | "OnRequestOnly"
+        | "FamilyNotAvailable"
+        | "PoolExhausted"
+        | "DualStackUnavailable" => Stage::Pool,
+        "ConflictOnWire" => Stage::Wire,
+        _ => Stage::Address,
+    }
+}
+
+/// What to do about a reason of `Allocated` or `Announced`.
+pub(super) fn what_to_do(reason: &str) -> &'static str {
+    match reason {
+        "NoNodePort" => {
+            "write a nodePort into each port of the manifest (behind a directory nobody allocates \
+             one), the one that kube-proxy opens on the nodes"
+        }
+        "SctpNotServed" => "SCTP is not served: give the Service a TCP or UDP port",
+        "NoPorts" => "give the Service a port",
+        "InvalidRequest" => "correct the annotation or field that the message names",
+        "SourceInDoubt" => "look at the source; if what it says is right: roadstead confirm",
+        "NoPools" => "add a [[pool]] to the configuration and reload the daemons",
+        "NoSuchPool" => "correct the annotation roadstead.io/pool, or add the pool",
+        "PoolNotAllowed" => "see `namespaces` and `service_selector` of the pools",
+        "OnRequestOnly" => {
+            "name the pool in the annotation roadstead.io/pool, or set auto_assign = true"
+        }
+        "FamilyNotAvailable" | "DualStackUnavailable" => {
+            "add addresses of that family to a pool, or change the Service's ipFamilyPolicy"
+        }
+        "PoolExhausted" => {
+            "add addresses to the pool, delete a Service, or let Services share one \
+             (annotation roadstead.io/allow-shared-ip, or sharing = \"when-full\" of the pool)"
+        }
+        "ConflictOnWire" => {
+            "find the machine with that MAC address and take the IP address off it, or add the \
+             address to `reserved` of its pool"
+        }
+        "AddressHeld" => "ask for another address, or delete the Service that holds this one",
+        "SharingKeyDiffers" => {
+            "give both Services the same value in the annotation roadstead.io/allow-shared-ip"
+        }
+        "PortConflict" => "choose another port, or another address",
+        "AddressNotInPool" => "ask for an address inside a pool, or add it to one",
+        "AddressReserved" => "ask for another address, or take it out of `reserved`",
+        "Drained" => "roadstead undrain self",
+        "NoLeg" => "bring the interface up, or correct `interfaces` of the pool or of [speaker]",
+        "RouterSilent" => "systemctl status roadstead-router",
+        "Probing" => "wait a moment: the address is probed before its first announcement",
+        "Withdrawing" => "nothing: the address is being given up",
+        _ => "see the message",
+    }
+}
