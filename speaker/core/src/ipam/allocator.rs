@@ -121,7 +121,9 @@ impl Allocator {
         assignments.generation = self.ledger().generation();
         let assignments = Arc::new(assignments);
         self.published = Some(assignments.clone());
-        self.note_since();
+        if changed {
+            self.note_since();
+        }
         Outcome {
             changed,
             assignments,

@@ -118,6 +118,9 @@ impl Run<'_, '_> {
     /// Claims every wanted port that is to be had on all addresses of the Service.
     fn settle_ports(&mut self, wish: &Wish<'_>) {
         let service = &wish.service.key;
+        if self.book.holds_of(service).all(|(_, hold)| hold.leaving || hold.ports == wish.ports) {
+            return;
+        }
         let live = self.book.live(service);
         for port in &wish.ports {
             let own = |address: &IpAddr| {

@@ -149,10 +149,14 @@ fn an_address_taken_back_has_the_ports_of_the_other_one() {
     let mut world = World::new([whole(lan(1)), whole(six(1))]);
     world.put(on_port("b", 443)).put(dual("a", Families::Single(Family::V6)));
     world.edit("a", |s| s.ports = vec![tcp(80), tcp(443)]).run();
-    world.edit("a", |s| s.families = Families::Single(Family::V4)).run();
-    assert_eq!(world.live("a"), ["2001:db8::1"], "its ports are taken there");
-    world.edit("a", |s| s.ports = vec![tcp(80)]).run();
+    world.delete("a").run();
+    world.put(service("a")).run();
+    assert_eq!(
+        (world.live("a"), world.leaving("a")),
+        (vec!["192.0.2.10".into()], vec!["2001:db8::1".into()])
+    );
+    world.edit("a", |s| s.families = PREFER);
     world.edit("a", |s| s.ports = vec![tcp(80), tcp(443)]).run();
-    world.edit("a", |s| s.families = PREFER).run();
-    assert_eq!(world.live("a"), ["192.0.2.10"], "not both ports are to be had on what it left");
+    assert_eq!(world.ports("a", "192.0.2.10"), [80]);
+    assert_eq!(world.ports("a", "2001:db8::1"), [80]);
 }
