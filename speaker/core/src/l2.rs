@@ -175,6 +175,3 @@ pub struct Counters {
     /// Frames not sent because a leg took none for long.
     pub overflows: u64,
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,8 +2,10 @@
 //!
 //! * [`gate`]: when an address may be answered for, and when it may be given back (S3, S5).
 //! * [`ipam`]: which Service holds which address, and why not.
+//! * [`l2`]: announcing addresses by ARP and NDP.
 
 #![forbid(unsafe_code)]
 
 pub mod gate;
 pub mod ipam;
+pub mod l2;

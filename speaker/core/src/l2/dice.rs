@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn hosts_and_addresses_draw_differently() {
-        let nonce = |seed, leg, address: &str| Dice::new(seed, leg, address.parse().unwrap()).nonce();
+        let nonce =
+            |seed, leg, address: &str| Dice::new(seed, leg, address.parse().unwrap()).nonce();
         let one = nonce(1, "eth0", "192.0.2.1");
         assert_eq!(one, nonce(1, "eth0", "192.0.2.1"));
         assert_ne!(one, nonce(2, "eth0", "192.0.2.1"));

@@ -6,7 +6,7 @@ use roadstead_model::{Family, config::Probe};
 use roadstead_wire::{Frame, Mac};
 
 use super::{
-    Answering, Claim, Hold, LegName, Phase, Settings, Wanted, Wire,
+    Answering, Claim, Event, Hold, LegName, Phase, Settings, Wanted, Wire,
     dice::Dice,
     schedule::{self, Action, AfterProbes, BURST},
 };
@@ -16,6 +16,8 @@ use super::{
 pub(super) struct Entry {
     pub(super) wanted: Wanted,
     pub(super) dice: Dice,
+    /// Marks what is queued for it; a new one voids the old.
+    pub(super) epoch: u64,
     family: Family,
     /// `None` only while a transition is under way.
     state: Option<State>,
@@ -109,14 +111,33 @@ pub(super) enum Output {
     Probe,
     Announce,
     Answer(Frame),
-    /// Nothing more may be sent for the address: what is queued is void.
+    /// What is queued for the address is void.
     Hush,
+    Tell(News),
+}
+
+/// An [`Event`] before address and leg are put to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
     Probed,
     Announced,
     Silent,
     Conflict(Claim, Mac, Phase),
-    Defended,
     Settled,
+}
+
+impl News {
+    pub(super) fn at(self, address: IpAddr, leg: LegName) -> Event {
+        match self {
+            Self::Probed => Event::Probed { address, leg },
+            Self::Announced => Event::Announced { address, leg },
+            Self::Silent => Event::Silent { address, leg },
+            Self::Conflict(claim, mac, phase) => {
+                Event::Conflict { address, leg, mac, phase, claim }
+            }
+            Self::Settled => Event::Settled { address, leg },
+        }
+    }
 }
 
 /// What an input meets: the clock, the rules, and where output goes.
@@ -135,7 +156,7 @@ impl Entry {
         scene: &mut Scene<'_>,
     ) -> Self {
         let dice = Dice::new(scene.settings.seed, leg, address);
-        let mut entry = Self { wanted, dice, family: Family::of(address), state: None };
+        let mut entry = Self { wanted, dice, epoch: 0, family: Family::of(address), state: None };
         let state = match wanted.hold {
             Hold::Resume => entry.announce(scene, false),
             Hold::Probe | Hold::Announce => entry.probe(scene, 0, None),
@@ -307,7 +328,7 @@ impl Entry {
 
     /// Nobody has the address.
     fn pass(&mut self, fresh_until: Option<Instant>, scene: &mut Scene<'_>) -> State {
-        scene.outputs.push(Output::Probed);
+        scene.outputs.push(Output::Tell(News::Probed));
         match self.wanted.hold {
             Hold::Probe => self.rest(fresh_until, scene),
             Hold::Announce | Hold::Resume => self.announce_probed(scene),
@@ -325,7 +346,7 @@ impl Entry {
     }
 
     fn announce(&mut self, scene: &mut Scene<'_>, listens: bool) -> State {
-        scene.outputs.extend([Output::Hush, Output::Announced]);
+        scene.outputs.extend([Output::Hush, Output::Tell(News::Announced)]);
         self.burst(scene, listens, Guard::default())
     }
 
@@ -356,19 +377,15 @@ impl Entry {
 
     /// What was ours a moment ago is free to take again for a while.
     fn fall_silent(&mut self, scene: &mut Scene<'_>) -> State {
-        scene.outputs.extend([Output::Hush, Output::Silent]);
+        scene.outputs.extend([Output::Hush, Output::Tell(News::Silent)]);
         let probes = scene.settings.probe != Probe::Off;
         self.rest(probes.then_some(scene.now + schedule::FRESH), scene)
     }
 
-    fn yield_to(
-        &mut self,
-        claim: Claim,
-        mac: Mac,
-        conflicts: u32,
-        scene: &mut Scene<'_>,
-    ) -> State {
-        scene.outputs.extend([Output::Hush, Output::Conflict(claim, mac, Phase::BeforeUse)]);
+    fn yield_to(&mut self, claim: Claim, mac: Mac, conflicts: u32, scene: &mut Scene<'_>) -> State {
+        scene
+            .outputs
+            .extend([Output::Hush, Output::Tell(News::Conflict(claim, mac, Phase::BeforeUse))]);
         let conflicts = conflicts.saturating_add(1);
         let retry = scene.now + schedule::retry(conflicts, &mut self.dice);
         State::Conflict(Conflict { mac, conflicts, retry })
@@ -411,21 +428,16 @@ impl Guard {
             return;
         }
         self.defended = Some(scene.now);
-        scene.outputs.extend([
-            Output::Announce,
-            Output::Defended,
-            Output::Conflict(claim, mac, Phase::InUse),
-        ]);
+        scene
+            .outputs
+            .extend([Output::Announce, Output::Tell(News::Conflict(claim, mac, Phase::InUse))]);
     }
 
     fn settle(&mut self, scene: &mut Scene<'_>) {
         let over = |at: Instant| scene.now.saturating_duration_since(at) >= schedule::SETTLED;
         if self.claimed.is_some_and(over) {
             self.claimed = None;
-            scene.outputs.push(Output::Settled);
+            scene.outputs.push(Output::Tell(News::Settled));
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
