@@ -1,6 +1,6 @@
 //! Asking the daemons.
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{future::Future, io::ErrorKind, path::Path, time::Duration};
 
 use roadstead_daemon::local::{Client, ClientError};
 use roadstead_model::local::{RouterStatus, SpeakerStatus};
@@ -117,7 +117,12 @@ fn heard<T>(answer: Result<T, ClientError>) -> Heard<T> {
 /// An error with the cause that the kernel gave.
 pub(crate) fn in_words(error: &ClientError) -> String {
     match error {
-        ClientError::Unreachable { source, .. } => format!("{error} ({source})"),
+        ClientError::Unreachable { socket, source } => match source.kind() {
+            ErrorKind::PermissionDenied => {
+                format!("{} is closed to this user: try sudo", socket.display())
+            }
+            _ => format!("{error} ({source})"),
+        },
         ClientError::Broken { .. } | ClientError::Refused(_) => error.to_string(),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     args::Format,
     daemons::{Answers, Daemons, Heard},
     exit::Exit,
-    local_files,
+    local_files::{self, Object},
     output::Output,
     render::{Colour, painted, printable},
     status::Status,
@@ -93,7 +93,10 @@ pub(crate) async fn run(
             return facts.silence().max(Exit::Problem);
         }
     };
-    let explanations: Vec<Explanation> = keys.iter().map(|key| facts.explain(key)).collect();
+    let explanations: Vec<Explanation> = keys
+        .iter()
+        .map(|key| facts.explain(key, &local_files::object(facts.config, key)))
+        .collect();
     let printed = out.value(format, &explanations).unwrap_or_else(|| {
         let texts = explanations.iter().map(|explanation| shown(explanation, out.terminal));
         let text = texts.collect::<Vec<_>>().join("\n");
@@ -153,10 +156,9 @@ impl<'f> Facts<'f> {
         vec![ServiceKey::new(&source, namespace, name)]
     }
 
-    fn explain(&self, key: &ServiceKey) -> Explanation {
-        let object = local_files::object(self.config, key);
+    fn explain(&self, key: &ServiceKey, object: &Object) -> Explanation {
         let view = self.status.services.iter().find(|view| view.key() == *key);
-        let steps = Case { key, view, object: &object, facts: self }.steps();
+        let steps = Case { key, view, object, facts: self }.steps();
         let held_by = steps.iter().find(|step| step.verdict == Verdict::Held).map(|step| step.name);
         Explanation { service: key.clone(), steps, held_by, remarks: self.remarks() }
     }
@@ -190,7 +192,10 @@ fn shown(explanation: &Explanation, terminal: bool) -> String {
                 text.push_str(&format!("What to do: {}\n", printable(&step.advice)));
             }
         }
-        None => text.push_str("Nothing that is known here holds it back.\n"),
+        None if explanation.steps.iter().all(|step| step.verdict == Verdict::Passed) => {
+            text.push_str("Nothing holds it back.\n");
+        }
+        None => text.push_str("Nothing that is known holds it back; not all is known.\n"),
     }
     for remark in &explanation.remarks {
         text.push_str(&format!("Note: {}\n", printable(remark)));

@@ -9,7 +9,7 @@ use roadstead_model::{
 
 use crate::{
     args::Format,
-    daemons::{Daemons, in_words},
+    daemons::{Daemons, Heard, in_words},
     exit::Exit,
     orders::exit_of,
     output::Output,
@@ -24,11 +24,12 @@ pub(crate) async fn run(
     format: Format,
     out: &mut Output,
 ) -> Exit {
-    let nodes = if terms.iter().any(|term| node_name(term).is_some()) {
-        let answers = daemons.statuses().await;
-        answers.router.status().map(|status| status.nodes.clone()).unwrap_or_default()
-    } else {
-        Vec::new()
+    let nodes = match nodes(daemons, terms).await {
+        Ok(nodes) => nodes,
+        Err(why) => {
+            out.complain(&why);
+            return Exit::Silent;
+        }
     };
     let filter = match filter(terms, &nodes) {
         Ok(filter) => filter,
@@ -43,6 +44,19 @@ pub(crate) async fn run(
             out.complain(&in_words(&error));
             exit_of(&error)
         }
+    }
+}
+
+/// The router's nodes, where a term names one.
+async fn nodes(daemons: &Daemons, terms: &[String]) -> Result<Vec<NodeStatus>, String> {
+    let terms = terms.iter().flat_map(|term| term.split([',', ' ']));
+    if terms.filter_map(node_name).next().is_none() {
+        return Ok(Vec::new());
+    }
+    match daemons.statuses().await.router {
+        Heard::Status(status) => Ok(status.nodes),
+        Heard::NotNeeded => Err("no router runs here".to_owned()),
+        Heard::Silent(why) => Err(why),
     }
 }
 

@@ -19,6 +19,8 @@ mod orders;
 mod output;
 mod render;
 mod status;
+#[cfg(test)]
+mod tests;
 mod version;
 
 use std::process::ExitCode;

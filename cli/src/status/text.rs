@@ -24,6 +24,9 @@ pub(super) fn shown(status: &Status, terminal: bool) -> String {
 }
 
 fn services(status: &Status, terminal: bool) -> String {
+    if status.services.is_empty() && status.daemons.is_empty() {
+        return String::new();
+    }
     if status.services.is_empty() {
         return "No Services of type LoadBalancer.\n".to_owned();
     }
