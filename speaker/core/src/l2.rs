@@ -175,3 +175,6 @@ pub struct Counters {
     /// Frames not sent because a leg took none for long.
     pub overflows: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -441,3 +441,6 @@ impl Guard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
