@@ -199,6 +199,33 @@ mod tests {
         assert!(text.starts_with("nowhere: cannot be read: "), "{text}");
     }
 
+    /// The samples that the package installs are right as they stand.
+    #[test]
+    fn the_samples_are_fine_and_silent() {
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../etc");
+        let paths = ["roadstead.toml", "homelab.toml", "manifests"].map(|name| samples.join(name));
+        let mut findings = Findings::default();
+        paths.iter().for_each(|path| findings.check_path(path));
+        assert_eq!((findings.files, findings.services, findings.nodes), (2, 2, 2));
+        assert_eq!(findings.problems, []);
+    }
+
+    #[test]
+    fn the_sample_alerts_are_yaml_and_each_says_what_it_is_about() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../etc/alerts.rules.yml");
+        let text = fs::read_to_string(file).expect("readable");
+        let rules: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+        let rules = rules["groups"][0]["rules"].as_array().expect("rules");
+        assert!(rules.len() >= 8);
+        for rule in rules {
+            let expression = rule["expr"].as_str().expect("an expression");
+            assert!(expression.contains("roadstead"), "{rule}");
+            assert!(rule["alert"].as_str().is_some_and(|name| name.starts_with("Roadstead")));
+            assert!(rule["labels"]["severity"].is_string(), "{rule}");
+            assert!(rule["annotations"]["summary"].is_string(), "{rule}");
+        }
+    }
+
     #[test]
     fn warnings_and_notices_say_so_and_are_fine() {
         let world = World::new();
