@@ -3,7 +3,7 @@
 //! cargo-fuzz wants nightly for its sanitizers. The decoders are safe Rust, where a panic or an
 //! overflow is what a bug looks like: coverage alone is enough, and it builds everywhere.
 
-use std::{env::consts::ARCH, fs};
+use std::{env::consts::ARCH, fs, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -28,33 +28,40 @@ pub(crate) fn all(only: &[String], seconds: u32) -> Result<()> {
     if let Some(unknown) = only.iter().find(|name| !known.contains(name)) {
         bail!("no fuzz target `{unknown}`; there are: {}", known.join(", "));
     }
+    let chosen: Vec<String> =
+        known.into_iter().filter(|name| only.is_empty() || only.contains(name)).collect();
+    let target = root().join("target/fuzz");
     let triple = format!("{ARCH}-unknown-linux-gnu");
     Cargo::new(["build", "--release", "--manifest-path", &manifest, "--target", &triple])
+        .args(chosen.iter().map(|name| format!("--bin={name}")))
         .env("RUSTFLAGS", COVERAGE)
-        .env("CARGO_TARGET_DIR", dir.join("target").display().to_string())
+        .env("CARGO_TARGET_DIR", target.display().to_string())
         .run()?;
-    for name in known.iter().filter(|name| only.is_empty() || only.contains(name)) {
-        let (corpus, artifacts) = (dir.join("corpus").join(name), dir.join("artifacts").join(name));
-        fs::create_dir_all(&corpus).context("cannot make the corpus")?;
-        fs::create_dir_all(&artifacts).context("cannot make the directory for crashes")?;
-        let seeds = dir.join("seeds").join(name);
-        let binary = dir.join("target").join(&triple).join("release").join(name);
-        println!("fuzz {name} for {seconds} s");
-        let mut args = vec![
-            corpus.display().to_string(),
-            format!("-max_total_time={seconds}"),
-            format!("-max_len={LONGEST}"),
-            format!("-artifact_prefix={}/", artifacts.display()),
-            "-timeout=10".to_owned(),
-            "-rss_limit_mb=1024".to_owned(),
-            "-print_final_stats=1".to_owned(),
-        ];
-        if seeds.exists() {
-            args.insert(1, seeds.display().to_string());
-        }
-        run::program(&binary, &args.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let built = target.join(triple).join("release");
+    chosen.iter().try_for_each(|name| one(&dir, &built.join(name), name, seconds))
+}
+
+/// Runs one target; its corpus grows in `fuzz/corpus`, a crash is kept in `fuzz/artifacts`.
+fn one(dir: &Path, binary: &Path, name: &str, seconds: u32) -> Result<()> {
+    let (corpus, artifacts) = (dir.join("corpus").join(name), dir.join("artifacts").join(name));
+    fs::create_dir_all(&corpus).context("cannot make the corpus")?;
+    fs::create_dir_all(&artifacts).context("cannot make the directory for crashes")?;
+    let seeds = dir.join("seeds").join(name);
+    println!("fuzz {name} for {seconds} s");
+    let mut args = vec![
+        corpus.display().to_string(),
+        format!("-max_total_time={seconds}"),
+        format!("-max_len={LONGEST}"),
+        format!("-artifact_prefix={}/", artifacts.display()),
+        "-timeout=10".to_owned(),
+        "-rss_limit_mb=1024".to_owned(),
+        "-print_final_stats=1".to_owned(),
+        "-verbosity=0".to_owned(),
+    ];
+    if seeds.exists() {
+        args.insert(1, seeds.display().to_string());
     }
-    Ok(())
+    run::program(binary, &args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// The binaries of the fuzz package.
