@@ -124,6 +124,12 @@ pub fn read(path: &Path, stamp: &Stamp) -> Result<String, ReadError> {
 }
 
 impl Stamp {
+    /// A stamp that no file system made.
+    #[cfg(test)]
+    pub(super) fn for_tests(file: FileId, size: u64) -> Self {
+        Self { file, size, modified: (0, 0), changed: (0, 0) }
+    }
+
     fn of(metadata: &Metadata) -> Self {
         Self {
             file: FileId::of(metadata),

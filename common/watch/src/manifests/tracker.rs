@@ -178,7 +178,11 @@ impl Tracker {
         if entry.0 != *stamp {
             *entry = (*stamp, now);
         }
-        now.saturating_duration_since(entry.1) >= self.timing.stable
+        let stable = now.saturating_duration_since(entry.1) >= self.timing.stable;
+        if stable {
+            self.unsettled.remove(path);
+        }
+        stable
     }
 
     fn removed(
@@ -199,10 +203,11 @@ impl Tracker {
             }
         }
         self.missing.retain(|path, _| !held(path));
+        let believed = |at: Instant| at <= now && !self.may_have_moved(at, now);
         let gone: Vec<_> = self
             .missing
             .iter()
-            .filter(|(_, at)| **at <= now)
+            .filter(|(_, at)| believed(**at))
             .map(|(path, _)| path.clone())
             .collect();
         for path in &gone {
@@ -212,11 +217,20 @@ impl Tracker {
         gone
     }
 
+    /// Whether the objects of a missing file may be in one that was not read yet, because a
+    /// directory was renamed: objects that only move are never gone for a moment. Not for long,
+    /// since somebody may write to another file without an end.
+    fn may_have_moved(&self, missing: Instant, now: Instant) -> bool {
+        !self.unsettled.is_empty() && now.saturating_duration_since(missing) < self.timing.refill
+    }
+
     fn wake(&self) -> Option<Instant> {
         let after = |since: Instant, span| since.checked_add(span);
-        let settled = self.unsettled.values().filter_map(|(_, at)| after(*at, self.timing.stable));
+        let settled =
+            self.unsettled.values().filter_map(|(_, at)| after(*at, self.timing.stable)).min();
+        let missing = self.missing.values().min().map(|at| settled.map_or(*at, |s| s.max(*at)));
         let refilled = self.refilled.and_then(|(_, at)| after(at, self.timing.refill));
-        settled.chain(self.missing.values().copied()).chain(refilled).min()
+        settled.into_iter().chain(missing).chain(refilled).min()
     }
 
     /// A directory that lost files and is not the one it was (unmounted, mounted over, made anew)
