@@ -108,7 +108,12 @@ fn a_padded_request_keeps_its_length() {
 
 #[test]
 fn another_leg_is_silent() {
-    assert_untouched(&rig(), Leg::Rack, &Arp::request(), "the address is answered on the other leg");
+    assert_untouched(
+        &rig(),
+        Leg::Rack,
+        &Arp::request(),
+        "the address is answered on the other leg",
+    );
 }
 
 #[test]

@@ -233,8 +233,7 @@ pub(crate) fn message(
     let mut bytes = vec![kind, code, 0, 0];
     bytes.extend(rest);
     bytes.extend(body);
-    let covered =
-        if source.is_ipv4() { Vec::new() } else { pseudo(source, destination, ICMP6, 0) };
+    let covered = if source.is_ipv4() { Vec::new() } else { pseudo(source, destination, ICMP6, 0) };
     seal(&mut bytes, 2, &covered);
     bytes
 }

@@ -2,7 +2,13 @@
 //! counted out, every checksum of what comes out verified. Needs root.
 
 mod arp;
+mod flow;
 mod frame;
+mod icmp;
+mod mtu;
+mod nat;
 mod ndp;
+mod refuse;
 mod rig;
 mod seen;
+mod world;

@@ -66,12 +66,7 @@ impl Solicitation {
             ..Ip::new(ends.0, ends.1)
         };
         let message = frame::message(ends, (135, self.code), [0; 4], body);
-        frame::ethernet(
-            self.ether.0,
-            self.ether.1,
-            0x86dd,
-            &ip.packet(frame::ICMP6, &message),
-        )
+        frame::ethernet(self.ether.0, self.ether.1, 0x86dd, &ip.packet(frame::ICMP6, &message))
     }
 }
 
@@ -178,15 +173,27 @@ fn what_is_invalid_or_not_for_us_passes_untouched() {
         ("hop limit 64", Solicitation { hop_limit: 64, ..ask() }),
         ("code 1", Solicitation { code: 1, ..ask() }),
         ("multicast target", Solicitation { target: GROUP, ..ask() }),
-        ("an option without length", Solicitation { options: vec![1, 0, 0, 0, 0, 0, 0, 0], ..ask() }),
-        ("an option beyond the end", Solicitation { options: vec![1, 2, 0, 0, 0, 0, 0, 0], ..ask() }),
+        (
+            "an option without length",
+            Solicitation { options: vec![1, 0, 0, 0, 0, 0, 0, 0], ..ask() },
+        ),
+        (
+            "an option beyond the end",
+            Solicitation { options: vec![1, 2, 0, 0, 0, 0, 0, 0], ..ask() },
+        ),
         ("detection sent to the address", Solicitation { destination: VIP, ..dad() }),
         ("detection sent to all nodes", Solicitation { destination: ALL_NODES, ..dad() }),
-        ("detection with a link-layer address", Solicitation { source: Ipv6Addr::UNSPECIFIED, ..ask() }),
+        (
+            "detection with a link-layer address",
+            Solicitation { source: Ipv6Addr::UNSPECIFIED, ..ask() },
+        ),
         ("a multicast source", Solicitation { source: ALL_NODES, ..ask() }),
         ("our own frame heard back", Solicitation { ether: (GROUP_MAC, ours), ..ask() }),
         ("our own address as the asker's", Solicitation { options: link_layer(1, ours), ..ask() }),
-        ("a group address as the asker's", Solicitation { options: link_layer(1, GROUP_MAC), ..ask() }),
+        (
+            "a group address as the asker's",
+            Solicitation { options: link_layer(1, GROUP_MAC), ..ask() },
+        ),
         ("the address itself as source", Solicitation { source: VIP, ..ask() }),
         ("a frame to another host", Solicitation { ether: (OTHER_MAC, ASKER_MAC), ..ask() }),
         ("an extension header", Solicitation { extensions: hop_by_hop, ..ask() }),

@@ -9,7 +9,10 @@ use nix::{
 };
 use roadstead_router_bpf::REASONS;
 
-use crate::frame::Mac;
+use crate::{
+    frame::Mac,
+    world::{self, Settings},
+};
 
 const OBJECT: &str = concat!(env!("OUT_DIR"), "/nat.bpf.o");
 
@@ -69,7 +72,8 @@ impl Rig {
     /// Without root, and where the kernel refuses the program.
     pub(crate) fn new() -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of our own: run as root");
-        let object = ObjectBuilder::default().open_file(OBJECT).expect("open").load().expect("load");
+        let object =
+            ObjectBuilder::default().open_file(OBJECT).expect("open").load().expect("load");
         Self { object, legs: [make_leg("lan"), make_leg("rack")] }
     }
 
@@ -95,7 +99,7 @@ impl Rig {
         value.extend(self.mac(leg));
         value.extend([0; 2]);
         let key = self.answer_key(address, leg);
-        self.map("answers").update(&key, &value, MapFlags::ANY).expect("update");
+        self.update("answers", &key, &value);
     }
 
     /// Ends that.
@@ -104,16 +108,38 @@ impl Rig {
         self.map("answers").delete(&key).expect("delete");
     }
 
+    /// Writes an element of a map.
+    pub(crate) fn update(&mut self, map: &str, key: &[u8], value: &[u8]) {
+        self.map(map).update(key, value, MapFlags::ANY).expect("update");
+    }
+
+    /// Reads an element of a map.
+    pub(crate) fn lookup(&self, map: &str, key: &[u8]) -> Option<Vec<u8>> {
+        self.map(map).lookup(key, MapFlags::ANY).expect("lookup")
+    }
+
+    /// Elements in a map.
+    pub(crate) fn count(&self, map: &str) -> usize {
+        self.map(map).keys().count()
+    }
+
+    /// Changes the program's settings.
+    pub(crate) fn settings(&mut self, change: impl FnOnce(&mut Settings<'_>)) {
+        let key = 0_u32.to_ne_bytes();
+        let mut bytes = self.lookup(".data.settings", &key).expect("one element");
+        change(&mut Settings(&mut bytes));
+        self.update(".data.settings", &key, &bytes);
+    }
+
     fn answer_key(&self, address: IpAddr, leg: Leg) -> Vec<u8> {
-        let address = match address {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-            IpAddr::V6(v6) => v6,
-        };
-        [&address.octets()[..], &self.ifindex(leg).to_ne_bytes(), &[0; 4]].concat()
+        [&world::address(address)[..], &self.ifindex(leg).to_ne_bytes(), &[0; 4]].concat()
     }
 
     fn map(&self, name: &str) -> Map<'_> {
-        self.object.maps().find(|map| map.name() == name).expect("such a map")
+        self.object
+            .maps()
+            .find(|map| map.name().to_string_lossy().ends_with(name))
+            .expect("such a map")
     }
 
     /// Sends a frame into a leg.
@@ -136,7 +162,7 @@ impl Rig {
         Outcome { verdict, frame, counted }
     }
 
-    fn run(&self, leg: Leg, frame: &[u8], gso_size: u32) -> (Verdict, Vec<u8>) {
+    pub(crate) fn run(&self, leg: Leg, frame: &[u8], gso_size: u32) -> (Verdict, Vec<u8>) {
         let mut context = context(self.ifindex(leg), gso_size);
         let mut out = vec![0; frame.len() + 256];
         let input = ProgramInput {
@@ -168,7 +194,9 @@ impl Rig {
             .map(|reason| {
                 let each = drops.lookup_percpu(&reason.to_ne_bytes(), MapFlags::ANY);
                 let each = each.expect("lookup").expect("an array has every element");
-                each.iter().map(|one| u64::from_ne_bytes(one[..8].try_into().expect("8 bytes"))).sum()
+                each.iter()
+                    .map(|one| u64::from_ne_bytes(one[..8].try_into().expect("8 bytes")))
+                    .sum()
             })
             .collect()
     }

@@ -73,11 +73,13 @@ impl Seen {
         assert_eq!(frame::checksum(&[&packet[..header]]), 0, "IPv4 header checksum");
         let total = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
         let offset = u16::from_be_bytes([packet[6], packet[7]]);
-        let fragment = (offset & 0x3fff != 0).then_some(((offset & 0x1fff) * 8, offset & 0x2000 != 0));
+        let fragment =
+            (offset & 0x3fff != 0).then_some(((offset & 0x1fff) * 8, offset & 0x2000 != 0));
         Self {
             ether: Default::default(),
             source: Ipv4Addr::from(<[u8; 4]>::try_from(&packet[12..16]).expect("4 bytes")).into(),
-            destination: Ipv4Addr::from(<[u8; 4]>::try_from(&packet[16..20]).expect("4 bytes")).into(),
+            destination: Ipv4Addr::from(<[u8; 4]>::try_from(&packet[16..20]).expect("4 bytes"))
+                .into(),
             hop_limit: packet[8],
             class: packet[1],
             id: u32::from(u16::from_be_bytes([packet[4], packet[5]])),
@@ -94,7 +96,8 @@ impl Seen {
         let mut seen = Self {
             ether: Default::default(),
             source: Ipv6Addr::from(<[u8; 16]>::try_from(&packet[8..24]).expect("16 bytes")).into(),
-            destination: Ipv6Addr::from(<[u8; 16]>::try_from(&packet[24..40]).expect("16 bytes")).into(),
+            destination: Ipv6Addr::from(<[u8; 16]>::try_from(&packet[24..40]).expect("16 bytes"))
+                .into(),
             hop_limit: packet[7],
             class: (packet[0] & 15) << 4 | packet[1] >> 4,
             id: 0,
@@ -105,8 +108,10 @@ impl Seen {
             payload: Vec::new(),
         };
         let mut at = 40;
-        while let frame::HOP_BY_HOP | frame::ROUTING | frame::DESTINATION_OPTIONS | frame::FRAGMENT =
-            seen.protocol
+        while let frame::HOP_BY_HOP
+        | frame::ROUTING
+        | frame::DESTINATION_OPTIONS
+        | frame::FRAGMENT = seen.protocol
         {
             let header = &packet[at..];
             let mut length = (usize::from(header[1]) + 1) * 8;
