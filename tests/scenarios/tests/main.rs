@@ -18,4 +18,5 @@ mod refusals;
 mod restart;
 mod sharing;
 mod source_ranges;
+mod speaker_alone;
 mod udp;

@@ -79,7 +79,10 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "roadstead-router-bpf",
         ],
     ),
-    ("roadstead", &["roadstead-model", "roadstead-config", "roadstead-watch", "roadstead-daemon"]),
+    (
+        "roadstead-cli",
+        &["roadstead-model", "roadstead-config", "roadstead-watch", "roadstead-daemon"],
+    ),
     ("roadstead-lab", &[]),
     ("roadstead-scenarios", &["roadstead-lab", "roadstead-model"]),
     ("xtask", &[]),

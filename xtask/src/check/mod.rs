@@ -4,34 +4,62 @@ mod layout;
 mod links;
 mod sources;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, ensure};
 
-use crate::run::{self, Cargo, root, which};
+use crate::run::{Cargo, root, which};
 
-/// Runs every check; all findings of our own rules are told before the first error ends it.
+type Check = fn() -> Result<()>;
+
+/// The cheap ones first.
+const CHECKS: &[(&str, Check)] = &[
+    ("format", format),
+    ("our own rules", own_rules),
+    ("format of the C", clang_format),
+    ("licences and advisories", deny),
+    ("lints", clippy),
+];
+
+/// Runs every check, also after one has failed.
 pub(crate) fn all() -> Result<()> {
-    Cargo::new(["fmt", "--all", "--check"]).run()?;
-    let mut findings = layout::findings()?;
-    let files = files_below(&root())?;
-    findings.extend(sources::findings(&files)?);
-    findings.extend(links::findings(&files)?);
-    for finding in &findings {
-        println!("{finding}");
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS {
+        if let Err(error) = check() {
+            println!("{name}: {error:#}");
+            failed.push(*name);
+        }
     }
-    if !findings.is_empty() {
-        bail!("{} findings", findings.len());
-    }
-    clang_format(&files)?;
-    deny()?;
-    Cargo::new(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()?;
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     println!("check: fine");
     Ok(())
 }
 
+fn format() -> Result<()> {
+    Cargo::new(["fmt", "--all", "--check"]).run()
+}
+
+fn clippy() -> Result<()> {
+    Cargo::new(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()
+}
+
+/// The layout, the rules on single files, the links.
+fn own_rules() -> Result<()> {
+    let files = files_below(&root())?;
+    let mut findings = layout::findings()?;
+    findings.extend(sources::findings(&files)?);
+    findings.extend(links::findings(&files)?);
+    findings.iter().for_each(|finding| println!("{finding}"));
+    ensure!(findings.is_empty(), "{} findings", findings.len());
+    Ok(())
+}
+
 /// The C of the dataplane is formatted.
-fn clang_format(files: &[PathBuf]) -> Result<()> {
+fn clang_format() -> Result<()> {
+    let files = files_below(&root())?;
     let c = files.iter().filter(|file| extension(file) == "c" || extension(file) == "h");
     let ours = c.filter(|file| file.file_name().is_some_and(|name| name != "vmlinux.h"));
     let names: Vec<String> = ours.map(|file| file.display().to_string()).collect();
@@ -41,7 +69,9 @@ fn clang_format(files: &[PathBuf]) -> Result<()> {
     println!("$ clang-format --dry-run --Werror ({} files)", names.len());
     let mut args = vec!["--dry-run", "--Werror"];
     args.extend(names.iter().map(String::as_str));
-    run::program(Path::new("clang-format"), &args)
+    let status = Command::new("clang-format").args(&args).status().context("clang-format")?;
+    ensure!(status.success(), "clang-format ended with {status}");
+    Ok(())
 }
 
 /// Licences, sources, bans and advisories, where cargo-deny is installed.
