@@ -1,13 +1,44 @@
 //! The announcer's sockets and timers.
+//!
+//! ```text
+//!  Speaker ── Orders (watch: only the newest counts) ──▶ l2::run ── frames ──▶ packet socket per leg
+//!          ◀── Seen (bounded; when full the announcer waits) ──┘  ◀── frames ──┘
+//! ```
+//!
+//! [`run`] is one future that owns the sockets and the [`Announcer`]; it runs within the speaker's
+//! one `select!` and ends with it. Dropping it loses nothing: the announcer remembers nothing that
+//! the next run would need, and the kernel program goes on answering. It decides nothing: the
+//! protocol is the announcer's, and what is wanted comes with the orders.
+//!
+//! A leg whose socket cannot be opened, or fails, is no leg for the announcer until it can be
+//! opened again; a leg that vanishes and returns has a new index and gets a new socket.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use roadstead_model::config;
-use roadstead_speaker_core::gate::{Leg, Wanted};
-use tokio::sync::{mpsc, watch};
+use roadstead_speaker_core::{
+    gate::{self, Leg},
+    l2::{Announcer, Answering, Counters, Event, Phase, Settings, Wanted, WantedByLeg, Wire},
+};
+use roadstead_wire::Frame;
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep_until,
+};
 
 use crate::{control::Seen, legs::LegFacts, metrics};
+
+mod ports;
+
+use ports::{Heard, Ports};
 
 /// Everything that the announcer is told, whole: it finds out itself what changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,19 +46,199 @@ pub(crate) struct Orders {
     /// Legs to have a socket on.
     pub(crate) legs: Vec<LegFacts>,
     /// Addresses; one that is absent is withdrawn.
-    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) wanted: Vec<gate::Wanted>,
     /// Where the kernel program answers, so that we need not.
     pub(crate) kernel_answers: BTreeSet<(IpAddr, Leg)>,
     /// `[speaker.l2]`; `None` before the first orders.
     pub(crate) settings: Option<config::L2>,
 }
 
-/// Announces what `orders` says and tells what it saw, until it is dropped.
+/// Pause before a leg whose socket could not be opened is tried again.
+const REOPEN: Duration = Duration::from_secs(1);
+/// Longer than any frame of address resolution.
+const FRAME: usize = 2048;
+
+/// Announces what `orders` says and tells what it saw, until whoever gives the orders is gone.
+///
+/// # Errors
+/// None: what goes wrong on a leg is logged and tried again.
 pub(crate) async fn run(
-    orders: watch::Receiver<Arc<Orders>>,
+    mut orders: watch::Receiver<Arc<Orders>>,
     seen: mpsc::Sender<Seen>,
     metrics: metrics::L2,
 ) -> Result<()> {
-    let _ = (orders, seen, metrics);
-    std::future::pending().await
+    let mut task = Task::new(metrics);
+    let mut buffer = [0; FRAME];
+    loop {
+        task.transmit();
+        if task.report(&seen).await.is_err() {
+            return Ok(());
+        }
+        let deadline = task.deadline();
+        tokio::select! {
+            changed = orders.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                let orders = orders.borrow_and_update().clone();
+                task.obey(orders);
+            }
+            heard = poll_fn(|context| task.ports.poll(context, &mut buffer)) => {
+                task.take(heard, &buffer);
+            }
+            () = sleep_until(deadline.into()) => task.tick(),
+        }
+    }
 }
+
+/// The announcer with its sockets.
+struct Task {
+    announcer: Announcer,
+    ports: Ports,
+    orders: Arc<Orders>,
+    /// When a leg without a socket is tried again.
+    reopen: Option<Instant>,
+    seed: u64,
+    told: Counters,
+    metrics: metrics::L2,
+}
+
+impl Task {
+    fn new(metrics: metrics::L2) -> Self {
+        // The keys of the standard library's hasher differ from process to process.
+        let seed = RandomState::new().hash_one("roadstead");
+        let settings =
+            Settings { probe: config::Probe::Fast, refresh: Duration::from_secs(40), seed };
+        Self {
+            announcer: Announcer::new(settings),
+            ports: Ports::default(),
+            orders: Arc::default(),
+            reopen: None,
+            seed,
+            told: Counters::default(),
+            metrics,
+        }
+    }
+
+    /// Brings sockets and announcer in line with new orders.
+    fn obey(&mut self, orders: Arc<Orders>) {
+        self.orders = orders;
+        self.ports.hush();
+        let Some(settings) = &self.orders.settings else { return };
+        let (probe, refresh) = (settings.probe, settings.refresh);
+        self.announcer.set_settings(Settings { probe, refresh, seed: self.seed });
+        self.arrange_legs();
+        self.announcer.set_wanted(wanted(&self.orders), Instant::now());
+        self.ports.set_groups(&self.announcer);
+    }
+
+    /// Only legs with a socket are legs for the announcer. One whose index changed is first taken
+    /// away: what is wanted there is probed anew on what may be another segment.
+    fn arrange_legs(&mut self) {
+        let kept = self.ports.keep(&self.orders.legs);
+        self.announcer.set_legs(kept, Instant::now());
+        let (open, complete) = self.ports.open(&self.orders.legs);
+        self.announcer.set_legs(open, Instant::now());
+        self.ports.set_groups(&self.announcer);
+        self.reopen = (!complete).then(|| Instant::now() + REOPEN);
+    }
+
+    fn deadline(&self) -> Instant {
+        let idle = Instant::now() + Duration::from_secs(3600);
+        [self.announcer.next_deadline(), self.reopen].into_iter().flatten().min().unwrap_or(idle)
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if self.reopen.is_some_and(|due| due <= now) {
+            self.arrange_legs();
+        }
+        self.announcer.handle_timeout(now);
+    }
+
+    fn take(&mut self, heard: Heard, buffer: &[u8]) {
+        match heard {
+            Heard::Frame(leg, length) => {
+                let octets = buffer.get(..length).unwrap_or(buffer);
+                // What is malformed is silently discarded (RFC 4861 §7.1, RFC 826).
+                if let Ok(frame) = Frame::parse(octets) {
+                    self.announcer.handle_frame(&leg, &frame, Instant::now());
+                }
+            }
+            Heard::Room => {}
+            Heard::Lost => self.arrange_legs(),
+        }
+    }
+
+    fn transmit(&mut self) {
+        self.ports.transmit(&mut self.announcer);
+        let counters = self.announcer.counters();
+        self.metrics.requests.inc_by(counters.requests - self.told.requests);
+        self.metrics.answers.inc_by(counters.answers - self.told.answers);
+        self.metrics.gratuitous.inc_by(counters.announcements - self.told.announcements);
+        self.metrics.probes.inc_by(counters.probes - self.told.probes);
+        self.metrics.conflicts.inc_by(counters.conflicts - self.told.conflicts);
+        self.told = counters;
+    }
+
+    /// Tells what changed; frames went out before.
+    async fn report(
+        &mut self,
+        seen: &mpsc::Sender<Seen>,
+    ) -> Result<(), mpsc::error::SendError<Seen>> {
+        while let Some((address, leg, wire)) = self.announcer.poll_change() {
+            tracing::debug!(%address, %leg, ?wire, "the standing of an address changed");
+            seen.send(Seen::Wire(address, leg, wire)).await?;
+        }
+        while let Some(event) = self.announcer.poll_event() {
+            if let Some(told) = told(event) {
+                seen.send(told).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the control hears of an event beyond the change of standing; conflicts are logged here.
+fn told(event: Event) -> Option<Seen> {
+    match event {
+        Event::Conflict { address, leg, mac, phase: Phase::BeforeUse, claim } => {
+            tracing::warn!(%address, %leg, %mac, ?claim, "another station has the address: it is not announced");
+            None
+        }
+        Event::Conflict { address, leg, mac, phase: Phase::InUse, claim } => {
+            tracing::warn!(%address, %leg, %mac, ?claim, "another station claims an address that is announced: it is defended");
+            Some(Seen::Contested(address, mac))
+        }
+        Event::Settled { address, leg } => {
+            tracing::info!(%address, %leg, "the address is no longer claimed by another station");
+            Some(Seen::Wire(address, leg, Some(Wire::Announced)))
+        }
+        Event::Announced { address, leg } => {
+            tracing::info!(%address, %leg, "announcing");
+            None
+        }
+        Event::Silent { address, leg } => {
+            tracing::info!(%address, %leg, "silent");
+            None
+        }
+        Event::Probed { .. } => None,
+    }
+}
+
+/// The gate's wishes in the announcer's form.
+fn wanted(orders: &Orders) -> WantedByLeg {
+    let mut by_leg = WantedByLeg::new();
+    for wanted in &orders.wanted {
+        for leg in &wanted.legs {
+            let kernel = orders.kernel_answers.contains(&(wanted.address, leg.clone()));
+            let answering = if kernel { Answering::Kernel } else { Answering::UserSpace };
+            let of_leg: &mut BTreeMap<_, _> = by_leg.entry(leg.clone()).or_default();
+            of_leg.insert(wanted.address, Wanted { hold: wanted.hold, answering });
+        }
+    }
+    by_leg
+}
+
+#[cfg(test)]
+mod tests;

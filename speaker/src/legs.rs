@@ -83,7 +83,9 @@ impl LegFacts {
 
 fn leg(tables: &Tables, link: &Link) -> Option<LegFacts> {
     let addresses: Vec<IpNet> = tables.addresses_of(link.index).map(|a| a.net).collect();
-    if addresses.is_empty() {
+    // Without a carrier nobody hears a probe, and an address would pass for free; when it comes the
+    // leg is new (RFC 5227 §2.1: probe when the link becomes active).
+    if addresses.is_empty() || !link.carrier {
         return None;
     }
     Some(LegFacts { name: link.name.clone(), ifindex: link.index, mac: link.mac?, addresses })
@@ -147,6 +149,14 @@ mod tests {
         assert_eq!(names(&legs), ["wan"]);
         let gone = ["dmz".into()];
         assert!(host.legs_of("192.0.2.10".parse().unwrap(), Some(&gone)).is_empty());
+    }
+
+    #[test]
+    fn an_interface_without_a_carrier_is_no_leg() {
+        let mut host = host();
+        host.links.insert(3, Link { carrier: false, ..link(3, "wan") });
+        let host = Surroundings::of(&host, None);
+        assert_eq!(host.legs.iter().map(|leg| leg.name.as_ref()).collect::<Vec<_>>(), ["lan"]);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Announcer {
     /// Deadlines of all entries, earliest first.
     timers: BTreeSet<(Instant, LegName, IpAddr)>,
     events: VecDeque<Event>,
+    /// Pairs whose standing changed and was not yet told.
+    changed: BTreeSet<(IpAddr, LegName)>,
     counters: Counters,
     /// The last [`Entry::epoch`] given out.
     epochs: u64,
@@ -55,6 +57,7 @@ impl Announcer {
             macs: BTreeSet::new(),
             timers: BTreeSet::new(),
             events: VecDeque::new(),
+            changed: BTreeSet::new(),
             counters: Counters::default(),
             epochs: 0,
         }
@@ -154,6 +157,15 @@ impl Announcer {
         self.events.pop_front()
     }
 
+    /// A pair whose standing changed since it was last given here, with where it stands now;
+    /// `None` = it is no longer wanted, or its leg is gone.
+    pub fn poll_change(&mut self) -> Option<(IpAddr, LegName, Option<Wire>)> {
+        let (address, leg) = self.changed.pop_first()?;
+        let entry = self.segments.get(&leg).and_then(|segment| segment.entries.get(&address));
+        let wire = entry.map(Entry::wire);
+        Some((address, leg, wire))
+    }
+
     /// The Ethernet groups that a leg must receive for its addresses to be found and defended.
     pub fn groups(&self, leg: &str) -> BTreeSet<Mac> {
         let Some(segment) = self.segments.get(leg) else { return BTreeSet::new() };
@@ -202,6 +214,7 @@ impl Announcer {
         for (address, wanted) in wanted {
             let known = self.segments.get_mut(leg).and_then(|s| s.entries.get_mut(&address));
             match known {
+                Some(entry) if entry.wanted == wanted => {}
                 Some(entry) => {
                     entry.wanted = wanted;
                     self.step(leg, address, Input::Hold, now);
@@ -231,6 +244,7 @@ impl Announcer {
         }
         let Some(segment) = self.segments.get_mut(leg) else { return };
         segment.entries.insert(address, entry);
+        self.changed.insert((address, leg.clone()));
         self.carry_out(leg, address, outputs, now);
     }
 
@@ -239,6 +253,7 @@ impl Announcer {
         if let Some(due) = entry.due() {
             self.timers.remove(&(due, leg.clone(), address));
         }
+        self.changed.insert((address, leg.clone()));
         if entry.is_announced() {
             self.events.push_back(Event::Silent { address, leg: leg.clone() });
         }
@@ -283,7 +298,11 @@ impl Announcer {
         if let Some(due) = entry.due() {
             self.timers.remove(&(due, leg.clone(), address));
         }
+        let before = entry.wire();
         entry.handle(input, &mut Scene { now, settings: &self.settings, outputs: &mut outputs });
+        if entry.wire() != before {
+            self.changed.insert((address, leg.clone()));
+        }
         if let Some(due) = entry.due() {
             self.timers.insert((due, leg.clone(), address));
         }

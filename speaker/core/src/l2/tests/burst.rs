@@ -164,6 +164,21 @@ fn a_leg_that_vanishes_and_returns_is_taken_up_again() {
 }
 
 #[test]
+fn each_change_of_standing_is_told_once_with_the_latest() {
+    let mut host = Host::new(Probe::Fast);
+    let change = |host: &mut Host| host.announcer.poll_change().map(|(_, _, wire)| wire);
+    host.want(announce(&[VIP.into()]));
+    assert_eq!(change(&mut host), Some(Some(Wire::Probing)));
+    assert_eq!(change(&mut host), None);
+    host.run_until(SECOND * 10);
+    assert_eq!(change(&mut host), Some(Some(Wire::Announced)));
+    host.run_until(SECOND * 100);
+    assert_eq!(change(&mut host), None);
+    host.want(WantedByLeg::new());
+    assert_eq!(change(&mut host), Some(None));
+}
+
+#[test]
 fn another_mac_starts_the_burst_anew() {
     let mut host = Host::new(Probe::Off);
     host.want(announce(&[VIP.into()]));

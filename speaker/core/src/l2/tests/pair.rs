@@ -52,7 +52,7 @@ impl Pair {
             while let Some(frame) = self.hosts[host].poll_transmit(LEG) {
                 self.sent += 1;
                 self.first_frames.entry((host, word(&frame))).or_insert(self.now);
-                if self.loses == 0 || self.sent % self.loses != 0 {
+                if !self.sent.is_multiple_of(self.loses) {
                     self.wire.push((self.now + self.latency, 1 - host, frame));
                 }
             }

@@ -9,7 +9,7 @@ use super::*;
 const ADDRESSES: u8 = 4;
 
 fn nth(index: u8) -> IpAddr {
-    if index % 2 == 0 {
+    if index.is_multiple_of(2) {
         Ipv4Addr::new(192, 0, 2, 10 + index).into()
     } else {
         Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10 + u16::from(index)).into()
