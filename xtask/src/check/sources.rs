@@ -18,6 +18,8 @@ const PURE: &[&str] = &["common/model/", "speaker/wire/", "speaker/core/", "rout
 /// What pure code must not call.
 const IMPURE: &[&str] = &[
     "Instant::now",
+    "Timestamp::now",
+    "Zoned::now",
     "SystemTime::now",
     "std::fs",
     "std::process",
