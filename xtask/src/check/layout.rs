@@ -50,7 +50,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
     ("roadstead-config", &["roadstead-model"]),
     ("roadstead-watch", &["roadstead-model"]),
     ("roadstead-daemon", &["roadstead-model", "roadstead-config"]),
-    ("roadstead-sys", "roadstead-netlink", &[]),
+    ("roadstead-sys", &[]),
     ("roadstead-netlink", &[]),
     ("roadstead-wire", &["roadstead-model"]),
     ("roadstead-speaker-core", &["roadstead-model", "roadstead-wire"]),
