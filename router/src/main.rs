@@ -1,1 +1,68 @@
-fn main() {}
+//! `roadstead-router`: sends every connection to an external address to a healthy node.
+
+#![forbid(unsafe_code)]
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+mod api;
+mod app;
+mod assignments;
+mod control;
+mod dataplane;
+mod drain;
+mod host;
+mod kernel;
+mod metrics;
+mod probe;
+mod reconcile;
+mod report;
+mod sweep;
+
+/// Sends every connection to an external address (VIP) to a healthy node of the cluster, in the
+/// kernel.
+///
+/// SIGHUP reloads the configuration; a bad one is refused whole and the last good one stays.
+/// SIGTERM means "back soon": the programs stay pinned and go on forwarding.
+#[derive(Debug, Parser)]
+#[command(version = roadstead_daemon::VERSION)]
+struct Args {
+    /// The configuration; files in conf.d beside it are read after it.
+    #[arg(long, value_name = "FILE", default_value = roadstead_config::MAIN_FILE, global = true)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Command {
+    /// Loads, attaches and pins the programs, then exits: the only part that needs capabilities. A
+    /// router that runs as root does this by itself.
+    Load,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    roadstead_daemon::log::init();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the runtime could not be started");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = match args.command {
+        None => runtime.block_on(app::run(&args.config)),
+        Some(Command::Load) => runtime.block_on(app::load(&args.config)),
+    };
+    // A sweep on a blocking thread is not waited for: stopping between two batches is safe.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "roadstead-router stops");
+            ExitCode::FAILURE
+        }
+    }
+}

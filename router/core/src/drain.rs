@@ -80,8 +80,17 @@ impl Drains {
 
     /// The next deadline after `now`.
     pub fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        self.deadlines().filter(|deadline| *deadline > now).min()
+    }
+
+    /// Whether a deadline lies after `since` and not after `now`.
+    pub fn passed(&self, since: Duration, now: Duration) -> bool {
+        self.deadlines().any(|deadline| since < deadline && deadline <= now)
+    }
+
+    fn deadlines(&self) -> impl Iterator<Item = Duration> {
         let nodes = self.ordered.values().chain(self.excluded.values());
-        nodes.chain(self.orphans.values()).copied().filter(|deadline| *deadline > now).min()
+        nodes.chain(self.orphans.values()).copied()
     }
 }
 
@@ -127,6 +136,7 @@ mod tests {
         assert_eq!(drains.of(&key()), Some((Cause::Excluded, SOON)));
         assert_eq!(drains.next_deadline(Duration::ZERO), Some(SOON));
         assert_eq!(drains.next_deadline(SOON), None);
+        assert!(drains.passed(Duration::ZERO, SOON) && !drains.passed(SOON, LATE));
         drains.observe(&snapshot(SourceState::Current, Some(false)), [], LATE);
         assert_eq!(drains.of(&key()), None);
     }

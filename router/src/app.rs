@@ -1,0 +1,190 @@
+//! Composition: what is constructed, bound and run, in this order, and how it ends.
+//!
+//! Everything runs on one thread in one `select!`, but for sweeps and state files, which have
+//! threads of their own. Whoever ends it (SIGTERM, a task that fails) ends all, and nothing needs to
+//! be undone: the programs stay pinned and go on forwarding ("back soon"), and the next start reads
+//! back what the maps hold.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, Result, anyhow};
+use prometheus_client::registry::Registry;
+use roadstead_daemon::{
+    http, local,
+    lock::DirectoryLock,
+    notify,
+    publish::published,
+    ready::Readiness,
+    signals::{Signals, Told},
+};
+use roadstead_model::{Problem, config::Config, local::Programmed};
+use roadstead_netlink::Netlink;
+use roadstead_router_bpf::Error;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    api::{self, Api},
+    assignments::{self, Heard, Memory},
+    control::{Control, EVENTS, Sinks, Sources},
+    dataplane::Dataplane,
+    host::{self, Wanted},
+    kernel::{self, Kernel},
+    metrics::Metrics,
+    reconcile::Retired,
+    sweep,
+};
+
+/// Sweeps that wait for the control task: the sweeper waits while one is there.
+const SWEPT: usize = 1;
+
+/// Runs until SIGTERM.
+pub(crate) async fn run(file: &Path) -> Result<()> {
+    let config = Arc::new(read(file)?);
+    let state = config.paths.state_of("router");
+    let _lock = DirectoryLock::take(&state)?;
+    let signals = Signals::install().context("cannot install signal handlers")?;
+    let kernel = open(&config)?;
+    let (sweep, flows, events) = (kernel.sweep(), kernel.list_flows(), kernel.events()?);
+    let (netlink, follower) = Netlink::open()?;
+    let memory = Memory::read(&Memory::path(&state));
+
+    let (config_in, config_out) = watch::channel(Arc::clone(&config));
+    let (heard_in, heard) = watch::channel(Heard::remembered(memory.as_ref()));
+    let (wanted, wanted_out) = watch::channel(Wanted::default());
+    let (host_in, host) = watch::channel(None);
+    let (events_in, events_out) = mpsc::channel(EVENTS);
+    let (retired, retired_out) = watch::channel(Retired::default());
+    let (swept_in, swept) = mpsc::channel(SWEPT);
+    let (orders_in, orders) = mpsc::channel(api::ORDERS);
+    let (programmed, programmed_out) = published(Programmed::default());
+    let readiness = Readiness::new();
+    let mut registry = Registry::with_prefix("roadstead");
+    let metrics = Metrics::register(&mut registry);
+
+    let api = Arc::new(Api { programmed: programmed_out, orders: orders_in, flows });
+    let server = local::Server::bind(&config.paths.socket_of("router"))?;
+    let scrape = match config.router.metrics {
+        Some(address) => Some(http::Metrics::bind(address, registry, readiness.clone()).await?),
+        None => None,
+    };
+    let control = Control::new(
+        kernel,
+        Sources { config: config_out, heard, host, events: events_out, swept, orders },
+        Sinks { programmed, retired, wanted, metrics: metrics.clone(), readiness },
+        memory.unwrap_or_default(),
+    )?;
+    let speaker = local::Client::new(config.paths.socket_of("speaker"));
+    notify::ready();
+    tokio::select! {
+        () = until_stopped(file, signals, config_in, metrics) => Ok(()),
+        () = control.run() => Ok(()),
+        () = follower.run() => Err(anyhow!("the rtnetlink socket closed")),
+        () = host::follow(netlink, wanted_out, host_in) => Ok(()),
+        () = assignments::follow(speaker, heard_in) => Ok(()),
+        () = sweep::run(sweep, retired_out, swept_in) => Ok(()),
+        result = kernel::follow(events, events_in) => result,
+        () = server.serve(move |call| Arc::clone(&api).answer(call)) => Ok(()),
+        () = scraped(scrape) => Ok(()),
+        () = notify::watchdog() => Ok(()),
+    }
+}
+
+/// Loads and pins the programs, and attaches them to the legs that are there.
+pub(crate) async fn load(file: &Path) -> Result<()> {
+    let config = read(file)?;
+    let loaded = kernel::load(&config)?;
+    let (flows, kept) = (loaded.capacity.flows, loaded.kept_maps);
+    tracing::info!(flows, kept, replaced = loaded.replaced.len(), "the dataplane is loaded");
+    let (netlink, follower) = Netlink::open()?;
+    let mut tables = netlink.tables();
+    let legs = tokio::select! {
+        () = follower.run() => return Err(anyhow!("the rtnetlink socket closed")),
+        read = tables.wait_for(|tables| tables.is_read()) => {
+            host::legs(&*read?, config.router.interfaces.as_deref())
+        }
+    };
+    let mut kernel = Kernel::open(&config)?;
+    for (ifindex, outcome) in kernel.attach(&legs) {
+        let leg = legs.get(&ifindex).map(|leg| leg.name.to_string()).unwrap_or_default();
+        outcome.map_err(|error| anyhow!("{leg}: {error}"))?;
+        tracing::info!(leg, "the program is attached");
+    }
+    Ok(())
+}
+
+/// Opens what is loaded; root loads it where nothing is.
+fn open(config: &Config) -> Result<Kernel> {
+    match Kernel::open(config) {
+        Err(Error::NotLoaded { .. }) if nix::unistd::geteuid().is_root() => {
+            kernel::load(config)?;
+            Ok(Kernel::open(config)?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+/// Reloads at SIGHUP, resolves at SIGTERM.
+async fn until_stopped(
+    file: &Path,
+    mut signals: Signals,
+    config: watch::Sender<Arc<Config>>,
+    metrics: Metrics,
+) {
+    loop {
+        match signals.next().await {
+            Told::Stop => {
+                tracing::info!("stopping; the programs stay and go on forwarding");
+                notify::stopping();
+                return;
+            }
+            Told::Reload => {
+                notify::reloading();
+                let reloaded = reloaded(file, &config.borrow());
+                metrics.configured(reloaded.is_ok());
+                match reloaded {
+                    Ok(new) => {
+                        config.send_replace(Arc::new(new));
+                        tracing::info!("the configuration is reloaded");
+                    }
+                    Err(error) => {
+                        let error = format!("{error:#}");
+                        tracing::error!(%error, "the reload is refused; the last good configuration stays");
+                    }
+                }
+                notify::ready();
+            }
+        }
+    }
+}
+
+/// A configuration is taken whole or not at all.
+fn reloaded(file: &Path, old: &Config) -> Result<Config> {
+    let new = read(file)?;
+    if new.paths != old.paths || new.router.metrics != old.router.metrics {
+        return Err(anyhow!("[paths] and router.metrics change with a restart only"));
+    }
+    if new.router.flows != old.router.flows {
+        return Err(anyhow!("router.flows changes with a reboot only: the table holds its flows"));
+    }
+    Ok(new)
+}
+
+fn read(file: &Path) -> Result<Config> {
+    let loaded = roadstead_config::load(file).map_err(|problems| refused(&problems))?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded.config)
+}
+
+fn refused(problems: &[Problem]) -> anyhow::Error {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    anyhow!("the configuration cannot be used:\n{}", lines.join("\n"))
+}
+
+async fn scraped(scrape: Option<http::Metrics>) {
+    match scrape {
+        Some(scrape) => scrape.serve().await,
+        None => std::future::pending().await,
+    }
+}

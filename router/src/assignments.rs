@@ -1,0 +1,150 @@
+//! Who has which address: a long poll of the speaker's socket, and the last copy on disk, from
+//! which a router starts when the speaker is not there (S8).
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use roadstead_daemon::{local::Client, state};
+use roadstead_model::{ServiceKey, local::Assignments};
+use serde::{Deserialize, Serialize};
+use tokio::{sync::watch, time::sleep};
+
+/// Pause after a failed call: the speaker is restarted within a second, and is asked soon after.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The last assignments, and whether the speaker answers now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard {
+    /// `None` until there was a copy on disk or an answer.
+    pub(crate) assignments: Option<Arc<Assignments>>,
+    /// Whether the last call was answered.
+    pub(crate) connected: bool,
+}
+
+impl Heard {
+    /// The copy on disk, before the speaker has answered.
+    pub(crate) fn remembered(memory: Option<&Memory>) -> Self {
+        let assignments = memory.map(|memory| Arc::new(memory.assignments.clone()));
+        Self { assignments, connected: false }
+    }
+}
+
+/// What outlives a restart of the router.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    /// The last assignments.
+    pub(crate) assignments: Assignments,
+    /// Services that have been ready, so that doubt holds them.
+    pub(crate) ready: BTreeSet<ServiceKey>,
+}
+
+impl Memory {
+    /// The file in the router's state directory.
+    pub(crate) fn path(state: &Path) -> PathBuf {
+        state.join("assignments.json")
+    }
+
+    /// Reads the copy. A damaged one is told and passed over: the speaker has the original.
+    pub(crate) fn read(path: &Path) -> Option<Self> {
+        state::read(path).unwrap_or_else(|error| {
+            tracing::error!(error = %error, "the last assignments are not used; the speaker is asked for them");
+            None
+        })
+    }
+}
+
+/// Keeps `heard` current. Owned by `app`; cancelling is safe at any point: the next call asks anew.
+pub(crate) async fn follow(client: Client, heard: watch::Sender<Heard>) {
+    let mut after = None;
+    loop {
+        let path = match after {
+            Some(generation) => format!("/v1/assignments?after={generation}"),
+            None => "/v1/assignments".to_owned(),
+        };
+        match client.get::<Assignments>(&path).await {
+            Ok(assignments) => {
+                after = Some(assignments.generation);
+                connected(&heard, assignments);
+            }
+            Err(error) => {
+                after = None;
+                lost(&heard, &error);
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn connected(heard: &watch::Sender<Heard>, assignments: Assignments) {
+    heard.send_if_modified(|heard| {
+        if !heard.connected {
+            tracing::info!("the speaker answers");
+        }
+        let same = heard.connected && heard.assignments.as_deref() == Some(&assignments);
+        *heard = Heard { assignments: Some(Arc::new(assignments)), connected: true };
+        !same
+    });
+}
+
+fn lost(heard: &watch::Sender<Heard>, error: &dyn std::error::Error) {
+    heard.send_if_modified(|heard| {
+        let was = heard.connected;
+        if was {
+            tracing::warn!(error = %error, "the speaker does not answer; the last assignments stay");
+        }
+        heard.connected = false;
+        was
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use roadstead_daemon::local::{Answer, Server};
+    use roadstead_model::SourceName;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_speaker_that_comes_later_is_heard_and_its_loss_leaves_the_last_word() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("local.sock");
+        let (sender, mut heard) = watch::channel(Heard::default());
+        let following = tokio::spawn(follow(Client::new(&socket), sender));
+        let server = Server::bind(&socket).unwrap();
+        let assignments = Assignments { generation: 7, ..Assignments::default() };
+        let serving = tokio::spawn(server.serve(move |call| {
+            let answer = Answer::json(&assignments);
+            let known = call.after() == Some(7);
+            async move {
+                if known {
+                    std::future::pending::<()>().await;
+                }
+                answer
+            }
+        }));
+        let connected = heard.wait_for(|heard| heard.connected).await.unwrap().clone();
+        assert_eq!(connected.assignments.unwrap().generation, 7);
+        serving.abort();
+        let _ = serving.await;
+        let lost = heard.wait_for(|heard| !heard.connected).await.unwrap().clone();
+        assert_eq!(lost.assignments.unwrap().generation, 7);
+        following.abort();
+    }
+
+    #[test]
+    fn the_memory_is_read_as_it_was_written_and_a_damaged_one_is_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = Memory::path(directory.path());
+        assert_eq!(Memory::read(&path), None);
+        let key = ServiceKey::new(&SourceName::new("local"), "default", "web");
+        let memory = Memory { ready: [key].into(), ..Memory::default() };
+        state::write(&path, &memory).unwrap();
+        assert_eq!(Memory::read(&path), Some(memory));
+        std::fs::write(&path, "{\"assignments\":").unwrap();
+        assert_eq!(Memory::read(&path), None);
+    }
+}

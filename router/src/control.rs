@@ -1,0 +1,496 @@
+//! The control task: the one place where everything that happens meets the [`Reconciler`].
+//!
+//! ```text
+//! watch ──── Snapshot ──┐                       ┌── Programmed ──▶ local socket
+//! speaker ── Heard ─────┤   ┌────────────────┐  ├── Retired ─────▶ sweeper
+//! netlink ── Host ──────┼──▶│  control task  │──┼── Wanted ──────▶ netlink
+//! sweeper ── Swept ─────┤   │  (Reconciler)  │  ├── Probe ───────▶ a task each, within the budget
+//! kernel ─── Event ─────┤   └────────────────┘  ├── Op ──────────▶ kernel maps
+//! socket ─── Order ─────┤                       └── Memory ──────▶ disk
+//! app ────── Config ────┘
+//! ```
+//!
+//! Whatever happens only marks what is to be done; a step does it all. The first change is planned
+//! at once, those within [`GAP`] after it together. Owned by `app`; cancelling between two awaits is
+//! safe: the maps are whole after each operation, and the next start reads them back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::pending,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use roadstead_daemon::{
+    publish::Publisher,
+    ready::{Blocker, Readiness},
+    state::{self, StateError},
+};
+use roadstead_model::{
+    Snapshot,
+    config::Config,
+    local::{Done, Programmed, Refusal},
+};
+use roadstead_router_core::{host::Host, maps::MapError};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    api::{DrainKind, DrainOrder, Order},
+    assignments::{Heard, Memory},
+    dataplane::{Dataplane, Event},
+    drain::Orders,
+    host::Wanted,
+    metrics::Metrics,
+    probe::{Probed, probe},
+    reconcile::{Reconciler, Retired, World, shown},
+    report::chain,
+    sweep::Swept,
+};
+
+/// Between two plans: changes that come together are planned together.
+const GAP: Duration = Duration::from_millis(5);
+/// While a Service waits for its first pass, its verdict is looked at this often.
+const PENDING: Duration = Duration::from_millis(250);
+/// After something that the kernel refused.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often the maps are read back and compared with what was written.
+const COMPARE: Duration = Duration::from_secs(60);
+/// Events of the dataplane that may wait. When they are full the newest are dropped: one signal is
+/// enough to have a backend probed, and it will signal again.
+pub(crate) const EVENTS: usize = 1_024;
+
+/// Where everything comes from.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) config: watch::Receiver<Arc<Config>>,
+    pub(crate) heard: watch::Receiver<Heard>,
+    pub(crate) host: watch::Receiver<Option<Arc<Host>>>,
+    pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) swept: mpsc::Receiver<Swept>,
+    pub(crate) orders: mpsc::Receiver<Order>,
+}
+
+/// Where everything goes.
+#[derive(Debug)]
+pub(crate) struct Sinks {
+    pub(crate) programmed: Publisher<Programmed>,
+    pub(crate) retired: watch::Sender<Retired>,
+    pub(crate) wanted: watch::Sender<Wanted>,
+    pub(crate) metrics: Metrics,
+    pub(crate) readiness: Readiness,
+}
+
+/// The control task's state.
+#[derive(Debug)]
+pub(crate) struct Control<D> {
+    pub(crate) reconciler: Reconciler<D>,
+    pub(crate) sources: Sources,
+    pub(crate) sinks: Sinks,
+    config: Arc<Config>,
+    pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
+    drains: Orders,
+    /// The host with what came of attaching to its legs.
+    pub(crate) host: Option<Arc<Host>>,
+    pub(crate) attached: BTreeMap<u32, Result<(), String>>,
+    probes: JoinSet<Probed>,
+    pub(crate) memory: Remembering,
+    start: Instant,
+    /// Something happened since the last plan.
+    dirty: bool,
+    planned: Duration,
+    retry: Option<Duration>,
+    compare: Duration,
+    pub(crate) failure: Option<String>,
+    pub(crate) flows: u64,
+    /// Held until the first plan is applied.
+    unready: Option<Blocker>,
+}
+
+/// What is kept on disk, and what is there already.
+#[derive(Debug)]
+pub(crate) struct Remembering {
+    path: PathBuf,
+    written: Memory,
+    writing: JoinSet<(Memory, Result<(), StateError>)>,
+    pub(crate) failed: Option<String>,
+}
+
+impl<D: Dataplane> Control<D> {
+    /// Goes on with what the maps and the disk hold. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the maps cannot be read.
+    pub(crate) fn new(
+        maps: D,
+        sources: Sources,
+        sinks: Sinks,
+        memory: Memory,
+    ) -> Result<Self, MapError> {
+        let config = sources.config.borrow().clone();
+        let state = config.paths.state_of("router");
+        let rules = config.router.health.clone();
+        let mut reconciler = Reconciler::new(maps, rules, memory.ready.clone(), Duration::ZERO)?;
+        let drains = Orders::read(&state);
+        for (node, age) in drains.standing() {
+            let left = config.router.drain_deadline.saturating_sub(age);
+            reconciler.drains.order(node, left);
+        }
+        Ok(Self {
+            reconciler,
+            snapshot: roadstead_watch::spawn(&config.sources, pending()),
+            unready: Some(sinks.readiness.block("the first plan")),
+            sources,
+            sinks,
+            config,
+            drains,
+            host: None,
+            attached: BTreeMap::new(),
+            probes: JoinSet::new(),
+            memory: Remembering {
+                path: Memory::path(&state),
+                written: memory,
+                writing: JoinSet::new(),
+                failed: None,
+            },
+            start: Instant::now(),
+            dirty: true,
+            planned: Duration::ZERO,
+            retry: None,
+            compare: COMPARE,
+            failure: None,
+            flows: 0,
+        })
+    }
+
+    /// Runs for ever.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.want();
+            self.send_probes();
+            if self.plan_due() <= self.now() {
+                self.step();
+            }
+            self.wait().await;
+        }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Waits for the next thing that happens, and takes it in.
+    async fn wait(&mut self) {
+        let deadline = self.start + self.deadline();
+        tokio::select! {
+            Ok(()) = self.sources.config.changed() => self.reconfigure(),
+            Ok(()) = self.snapshot.changed() => self.dirty = true,
+            Ok(()) = self.sources.heard.changed() => self.dirty = true,
+            Ok(()) = self.sources.host.changed() => self.host_changed(),
+            Some(event) = self.sources.events.recv() => self.hear(&event),
+            Some(swept) = self.sources.swept.recv() => self.swept(&swept),
+            Some(order) = self.sources.orders.recv() => self.carry_out(order),
+            Some(probed) = self.probes.join_next(), if !self.probes.is_empty() => {
+                if let Ok(probed) = probed {
+                    self.probed(&probed);
+                }
+            }
+            Some(written) = self.memory.writing.join_next(), if !self.memory.writing.is_empty() => {
+                if let Ok((memory, result)) = written {
+                    self.memory.written(memory, result);
+                }
+            }
+            () = sleep_until(deadline) => self.time_passed(),
+        }
+    }
+
+    /// When something is due although nothing happens.
+    fn deadline(&self) -> Duration {
+        let now = self.now();
+        let probes = self.reconciler.health.next_deadline(now);
+        let drains = self.reconciler.drains.next_deadline(now);
+        let pending = self.reconciler.is_pending().then_some(self.planned + PENDING);
+        let due = [Some(self.plan_due()), probes, drains, pending, self.retry, Some(self.compare)];
+        due.into_iter().flatten().min().unwrap_or(now)
+    }
+
+    /// When the next plan is due: far away where nothing has changed.
+    fn plan_due(&self) -> Duration {
+        if self.dirty { self.planned + GAP } else { Duration::from_secs(u64::from(u32::MAX)) }
+    }
+
+    /// A deadline has come: whichever it was, a plan finds out what follows from it.
+    fn time_passed(&mut self) {
+        let now = self.now();
+        let passed = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        let climbs = self.reconciler.health.next_step(now).is_some();
+        let pending = self.reconciler.is_pending() && self.planned + PENDING <= now;
+        let drained = self.reconciler.drains.passed(self.planned, now);
+        if climbs || pending || drained || passed(self.retry) {
+            self.dirty = true;
+        }
+        if passed(self.retry) {
+            self.retry = None;
+            self.attach();
+        }
+        if self.compare <= now {
+            self.compare_maps();
+        }
+    }
+
+    fn compare_maps(&mut self) {
+        self.compare = self.now() + COMPARE;
+        match self.reconciler.compare() {
+            Ok(0) => {}
+            Ok(entries) => {
+                tracing::warn!(entries, "the maps were changed by somebody else and are mended");
+                self.sinks.metrics.drifted(entries);
+                self.dirty = true;
+            }
+            Err(error) => tracing::warn!(%error, "the maps could not be read back"),
+        }
+    }
+
+    /// Everything that a plan follows from, once it is known.
+    pub(crate) fn world(&self) -> Option<World> {
+        Some(World {
+            assignments: self.sources.heard.borrow().assignments.clone()?,
+            snapshot: self.snapshot.borrow().clone(),
+            host: self.host.clone()?,
+            router: Arc::new(self.config.router.clone()),
+        })
+    }
+
+    fn step(&mut self) {
+        self.dirty = false;
+        self.snapshot.mark_unchanged();
+        self.sources.heard.mark_unchanged();
+        let Some(world) = self.world() else { return };
+        let before = self.now();
+        let step = self.reconciler.step(&world, before);
+        self.planned = self.now();
+        let failed = step.failure.is_some();
+        self.sinks.metrics.stepped(self.planned - before, step.operations, failed);
+        self.note_failure(step.failure.as_ref());
+        if failed {
+            self.retry = Some(self.planned + RETRY);
+        } else {
+            self.unready = None;
+        }
+        if step.operations > 0 {
+            let (operations, took) = (step.operations, self.planned - before);
+            tracing::debug!(operations, ?took, "the maps follow");
+        }
+        self.publish(&world);
+    }
+
+    fn note_failure(&mut self, failure: Option<&MapError>) {
+        let failure = failure.map(|failure| chain(failure));
+        if failure != self.failure {
+            match &failure {
+                Some(error) => tracing::error!(%error, "the plan could not be applied whole"),
+                None => tracing::info!("the plan is applied again"),
+            }
+        }
+        self.failure = failure;
+    }
+
+    fn publish(&mut self, world: &World) {
+        let programmed = self.reconciler.programmed();
+        if programmed.generation != self.sinks.programmed.current().generation {
+            self.sinks.programmed.publish(programmed.clone());
+        }
+        let subjects = self.reconciler.health.counts(self.planned);
+        self.sinks.metrics.publish(programmed, &subjects);
+        let retired = self.reconciler.retired();
+        self.sinks.retired.send_if_modified(|last| {
+            let changed = last != retired;
+            if changed {
+                last.clone_from(retired);
+            }
+            changed
+        });
+        let ready = self.reconciler.ready().clone();
+        self.memory.keep(world, ready);
+    }
+
+    /// Says which routes are of interest.
+    fn want(&mut self) {
+        let nodes = self.snapshot.borrow();
+        let nodes = nodes.nodes.values().flat_map(|node| node.addresses.iter().copied());
+        let installed = self.reconciler.installed().backends.values();
+        let nodes: BTreeSet<IpAddr> =
+            nodes.chain(installed.map(|backend| backend.address)).collect();
+        let interfaces = self.config.router.interfaces.clone();
+        self.sinks.wanted.send_if_modified(|wanted| {
+            let changed = wanted.nodes != nodes || wanted.interfaces != interfaces;
+            if changed {
+                *wanted = Wanted { interfaces, nodes };
+            }
+            changed
+        });
+    }
+
+    fn send_probes(&mut self) {
+        let now = self.now();
+        while let Some(due) = self.reconciler.health.poll_probe(now) {
+            self.probes.spawn(probe(due));
+        }
+    }
+
+    fn probed(&mut self, probed: &Probed) {
+        let Probed { target, question, result } = probed;
+        self.sinks.metrics.probed(*result);
+        let now = self.now();
+        if self.reconciler.health.handle_result(target, *question, *result, now) {
+            tracing::debug!(?target, ?result, "a verdict changed");
+            self.dirty = true;
+        }
+    }
+
+    fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Suspicion { frontend, backend } => {
+                self.sinks.metrics.signalled();
+                let now = self.now();
+                if let Some(world) = self.world() {
+                    self.reconciler.suspect(&world, *frontend, *backend, now);
+                }
+            }
+            Event::NewFlow { client, frontend, snat, backend, node_port } => {
+                let installed = self.reconciler.installed();
+                let vip = installed.identities.get(frontend).map(shown);
+                let source = installed.snats.get(&snat.0).map(|source| source.address);
+                let node = installed.backends.get(backend).map(|node| node.address);
+                if let (Some(vip), Some(source), Some(node)) = (vip, source, node) {
+                    let snat = std::net::SocketAddr::new(source, snat.1);
+                    let node = std::net::SocketAddr::new(node, *node_port);
+                    tracing::info!(%client, %vip, %snat, %node, "new flow");
+                }
+            }
+        }
+    }
+
+    fn swept(&mut self, swept: &Swept) {
+        self.flows = swept.pass.flows;
+        let capacity = self.reconciler.maps.capacity().flows;
+        self.sinks.metrics.swept(&swept.pass, capacity);
+        if self.reconciler.free(swept.epoch, &swept.pass.unreferenced) {
+            self.dirty = true;
+        }
+    }
+
+    fn host_changed(&mut self) {
+        self.attach();
+        self.dirty = true;
+    }
+
+    /// Attaches the program to the legs as they are now.
+    fn attach(&mut self) {
+        let Some(host) = self.sources.host.borrow_and_update().clone() else { return };
+        let attached = self.reconciler.maps.attach(&host.legs);
+        for (ifindex, outcome) in &attached {
+            let name = host.legs.get(ifindex).map(|leg| leg.name.clone()).unwrap_or_default();
+            match outcome {
+                Err(error) if self.attached.get(ifindex) != Some(outcome) => {
+                    tracing::error!(leg = %name, %error, "the program is not attached");
+                }
+                Ok(()) if self.attached.get(ifindex) != Some(outcome) => {
+                    tracing::info!(leg = %name, "the program is attached");
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        if attached.values().any(Result::is_err) {
+            self.retry = Some(self.now() + RETRY);
+        }
+        let mut host = Host::clone(&host);
+        for (ifindex, leg) in &mut host.legs {
+            leg.attached = attached.get(ifindex).is_some_and(Result::is_ok);
+        }
+        self.attached = attached;
+        self.host = Some(Arc::new(host));
+    }
+
+    fn reconfigure(&mut self) {
+        let config = self.sources.config.borrow_and_update().clone();
+        if config.sources != self.config.sources {
+            self.snapshot = roadstead_watch::spawn(&config.sources, pending());
+        }
+        self.reconciler.health.configure(config.router.health.clone());
+        self.config = config;
+        self.dirty = true;
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        // A caller that has gone away needs no answer.
+        match order {
+            Order::Status(answer) => drop(answer.send(self.status())),
+            Order::Drain(order, answer) => drop(answer.send(self.drain(&order))),
+        }
+    }
+
+    fn drain(&mut self, order: &DrainOrder) -> Result<Done, Refusal> {
+        let refuse = |error: &dyn std::error::Error| Refusal { error: chain(error) };
+        let snapshot = self.snapshot.borrow().clone();
+        let node = self.drains.named(&order.node, &snapshot).map_err(|error| refuse(&error))?;
+        let deadline = self.config.router.drain_deadline;
+        let message = match order.kind {
+            DrainKind::Drain { until_reboot } => {
+                let ordered = self.drains.order(node.clone(), until_reboot);
+                ordered.map_err(|error| refuse(&error))?;
+                self.reconciler.drains.order(node.clone(), self.now() + deadline);
+                let seconds = deadline.as_secs();
+                format!(
+                    "node {node} gets no new connections; established ones stay for {seconds} s"
+                )
+            }
+            DrainKind::Undrain => {
+                let stood = self.drains.take_back(&node).map_err(|error| refuse(&error))?;
+                self.reconciler.drains.undo(&node);
+                match stood {
+                    true => format!("node {node} gets new connections again"),
+                    false => format!("node {node} was not drained"),
+                }
+            }
+        };
+        tracing::info!("{message}");
+        self.dirty = true;
+        Ok(Done { message })
+    }
+}
+
+impl Remembering {
+    /// Has the disk follow: one write at a time, and the newest state when that is done.
+    fn keep(&mut self, world: &World, ready: BTreeSet<roadstead_model::ServiceKey>) {
+        let current = self.written.assignments == *world.assignments && self.written.ready == ready;
+        if current || !self.writing.is_empty() {
+            return;
+        }
+        let memory = Memory { assignments: (*world.assignments).clone(), ready };
+        let path = self.path.clone();
+        self.writing.spawn_blocking(move || {
+            let result = state::write(&path, &memory);
+            (memory, result)
+        });
+    }
+
+    fn written(&mut self, memory: Memory, result: Result<(), StateError>) {
+        let failed = result.err().map(|error| chain(&error));
+        if let Some(error) = &failed
+            && self.failed != failed
+        {
+            tracing::error!(%error, "the assignments are not kept over a restart");
+        }
+        self.failed = failed;
+        self.written = memory;
+    }
+}
+
+#[cfg(test)]
+mod tests;

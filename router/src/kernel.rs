@@ -1,0 +1,291 @@
+//! [`Dataplane`] over the pinned programs and maps.
+//!
+//! Two handles of the same pins: one for the control task, which writes; one for everything that only
+//! reads or sweeps, and may take its time on another thread.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    os::{fd::AsFd, unix::fs::MetadataExt},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Context;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, poll},
+};
+use roadstead_model::{
+    FlowFilter,
+    config::Config,
+    local::{Flow, Flows},
+};
+use roadstead_router_bpf::{
+    self as bpf, Dataplane as Pinned, Error, EventKind, Events, FlowEntry, Loaded, Options, Pins,
+    Sweeper,
+};
+use roadstead_router_core::{
+    host::Leg,
+    maps::{Capacity, Installed, MapError, Maps, Op},
+    plan::Freed,
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    api::ListFlows,
+    dataplane::{Dataplane, Event},
+    report::chain,
+    sweep::{Pass, Sweep},
+};
+
+/// Part of every choice of a node, the same on every edge host: a change of it moves every client.
+const SEED: u64 = 0x0072_6f61_6473_7465;
+/// Memory of one flow: an entry in each direction, and the kernel's own.
+const FLOW_BYTES: u64 = 256;
+/// Share of the machine's memory for flows where the configuration names no number.
+const MEMORY_SHARE: u64 = 16;
+/// Bounds of that number: 16 MiB and 256 MiB.
+const FLOWS: std::ops::RangeInclusive<u64> = 1 << 16..=1 << 20;
+
+/// Milliseconds after which the reader of events looks whether it is still wanted.
+const STOP_CHECK: u16 = 1_000;
+
+/// The writing handle.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pinned: Pinned,
+    reader: Arc<Pinned>,
+}
+
+impl Kernel {
+    /// Opens what is pinned.
+    ///
+    /// # Errors
+    /// When nothing is loaded, or somebody else's.
+    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
+        let pins = pins(config);
+        Ok(Self { pinned: Pinned::open(&pins)?, reader: Arc::new(Pinned::open(&pins)?) })
+    }
+
+    /// One pass over the flow table.
+    pub(crate) fn sweep(&self) -> Arc<Sweep> {
+        let reader = Arc::clone(&self.reader);
+        let sweeper = Mutex::new(Sweeper::default());
+        Arc::new(move |retired| {
+            let mut sweeper = sweeper.lock().unwrap_or_else(PoisonError::into_inner);
+            let swept = sweeper.complete(&reader).map_err(|error| chain(&error))?;
+            let drops = reader.drops().map_err(|error| chain(&error))?;
+            Ok(Pass {
+                flows: swept.flows,
+                removed: swept.deleted,
+                unreferenced: unreferenced(retired, &swept),
+                drops,
+            })
+        })
+    }
+
+    /// Lists flows.
+    pub(crate) fn list_flows(&self) -> Arc<ListFlows> {
+        let reader = Arc::clone(&self.reader);
+        Arc::new(move |filter, limit| list(&reader, filter, limit).map_err(|error| chain(&error)))
+    }
+
+    /// The reader of what the program tells.
+    ///
+    /// # Errors
+    /// When the ring buffer cannot be mapped.
+    pub(crate) fn events(&self) -> Result<Events, Error> {
+        self.reader.events()
+    }
+}
+
+impl Maps for Kernel {
+    fn capacity(&self) -> Capacity {
+        self.pinned.capacity()
+    }
+
+    fn read(&self) -> Result<Installed, MapError> {
+        self.pinned.read()
+    }
+
+    fn apply(&mut self, op: &Op) -> Result<(), MapError> {
+        self.pinned.apply(op)
+    }
+}
+
+impl Dataplane for Kernel {
+    fn attach(&mut self, legs: &BTreeMap<u32, Leg>) -> BTreeMap<u32, Result<(), String>> {
+        for ifindex in self.pinned.attached().unwrap_or_default() {
+            if !legs.contains_key(&ifindex)
+                && let Err(error) = self.pinned.detach(ifindex)
+            {
+                tracing::warn!(ifindex, error = chain(&error), "the program stays on a leg");
+            }
+        }
+        let attach = |ifindex: &u32| {
+            self.pinned.refresh_leg(*ifindex);
+            self.pinned.attach(*ifindex).map_err(|error| chain(&error))
+        };
+        legs.keys().map(|ifindex| (*ifindex, attach(ifindex))).collect()
+    }
+
+    fn drops(&self) -> Vec<(String, u64)> {
+        let drops = self.pinned.drops().unwrap_or_default();
+        drops.into_iter().map(|(label, count)| (label.to_owned(), count)).collect()
+    }
+}
+
+/// Loads and pins the programs, for the user that the router's state belongs to.
+///
+/// # Errors
+/// When the bpf filesystem cannot be used, a capability is missing or the kernel refuses a program.
+pub(crate) fn load(config: &Config) -> anyhow::Result<Loaded> {
+    let options = Options { owner: owner(config), seed: SEED, ..Options::default() };
+    let loaded = bpf::load(&pins(config), &capacity(config), &options)?;
+    let wanted = config.router.flows.unwrap_or(loaded.capacity.flows);
+    if loaded.capacity.flows != wanted {
+        let flows = loaded.capacity.flows;
+        tracing::warn!(
+            flows,
+            wanted,
+            "the flow table keeps its size, and its flows, until a reboot"
+        );
+    }
+    Ok(loaded)
+}
+
+/// Hands on what the program tells, on a thread of its own, until the receiver is gone. When the
+/// receiver lags, the newest events are dropped.
+///
+/// # Errors
+/// When the ring buffer can no longer be read.
+pub(crate) async fn follow(mut events: Events, heard: mpsc::Sender<Event>) -> anyhow::Result<()> {
+    let reading = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
+        while !heard.is_closed() {
+            let mut ready = [PollFd::new(events.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut ready, STOP_CHECK) {
+                Ok(0) | Err(Errno::EINTR) => continue,
+                outcome => outcome.context("cannot wait for the dataplane's events")?,
+            };
+            events.drain(|event| {
+                if let Some(event) = translated(&event) {
+                    // A full queue: one signal is enough, and there will be others.
+                    let _ = heard.try_send(event);
+                }
+            })?;
+        }
+        Ok(())
+    });
+    reading.await?
+}
+
+fn translated(event: &bpf::Event) -> Option<Event> {
+    let bpf::Event { frontend, backend, snat, node_port, client, .. } = *event;
+    match event.kind {
+        EventKind::NewFlow => {
+            let client = SocketAddr::new(client.0, client.1);
+            Some(Event::NewFlow { client, frontend, snat, backend, node_port })
+        }
+        EventKind::Refused | EventKind::Unanswered => Some(Event::Suspicion { frontend, backend }),
+        // Counted among the drops.
+        EventKind::SnatExhausted => None,
+    }
+}
+
+fn unreferenced(retired: &Freed, swept: &bpf::Swept) -> Freed {
+    let no_flows = swept.flows == 0;
+    let frontends = retired.frontends.iter().copied();
+    let backends = retired.backends.iter().copied();
+    Freed {
+        frontends: frontends.filter(|id| !swept.frontends.contains(id)).collect(),
+        backends: backends.filter(|id| !swept.backends.contains_key(id)).collect(),
+        snats: retired.snats.iter().copied().filter(|_| no_flows).collect(),
+    }
+}
+
+fn list(pinned: &Pinned, filter: &FlowFilter, limit: usize) -> Result<Flows, MapError> {
+    let mut found = Flows::default();
+    pinned.for_each_flow(|entry| {
+        let flow = described(entry);
+        if filter.matches(&flow) {
+            if found.flows.len() == limit {
+                found.truncated = true;
+                return false;
+            }
+            found.flows.push(flow);
+        }
+        true
+    })?;
+    Ok(found)
+}
+
+fn described(entry: FlowEntry) -> Flow {
+    let FlowEntry { protocol, client, vip, snat, node, state, idle_seconds, .. } = entry;
+    Flow { protocol, client, vip, snat, node, state: state.to_owned(), idle_seconds }
+}
+
+fn pins(config: &Config) -> Pins {
+    Pins::new(config.paths.bpffs.join("router"))
+}
+
+/// Who the pins shall belong to: whoever the router's state directory belongs to.
+fn owner(config: &Config) -> Option<(u32, u32)> {
+    let state = config.paths.state_of("router").metadata().ok()?;
+    (state.uid() != 0).then(|| (state.uid(), state.gid()))
+}
+
+/// What fits. Only the flow table is of a size that matters: 64 KiB is the largest of the others,
+/// apart from tables of 32 KiB each.
+fn capacity(config: &Config) -> Capacity {
+    Capacity {
+        flows: config.router.flows.unwrap_or_else(|| flows_for(memory())),
+        vips: 8_192,
+        frontends: 16_384,
+        backends: 2_048,
+        tables: 512,
+        snats: 64,
+        ranges: 16_384,
+    }
+}
+
+fn flows_for(memory: u64) -> u32 {
+    let flows = (memory / MEMORY_SHARE / FLOW_BYTES).clamp(*FLOWS.start(), *FLOWS.end());
+    u32::try_from(flows).unwrap_or(u32::MAX)
+}
+
+/// The machine's memory in bytes; none where /proc does not tell.
+fn memory() -> u64 {
+    let text = std::fs::read_to_string(Path::new("/proc/meminfo")).unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes = total.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0).saturating_mul(1_024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flow_table_follows_the_machines_memory_within_bounds() {
+        assert_eq!(flows_for(0), 1 << 16);
+        assert_eq!(flows_for(2 << 30), 1 << 19);
+        assert_eq!(flows_for(64 << 30), 1 << 20);
+    }
+
+    #[test]
+    fn what_a_flow_refers_to_stays_reserved() {
+        let retired =
+            Freed { frontends: [1, 2].into(), backends: [1, 2].into(), snats: [1].into() };
+        let swept = bpf::Swept {
+            flows: 1,
+            frontends: [2].into(),
+            backends: [(1, 1)].into(),
+            ..bpf::Swept::default()
+        };
+        let free = unreferenced(&retired, &swept);
+        let expected = Freed { frontends: [1].into(), backends: [2].into(), snats: [].into() };
+        assert_eq!(free, expected);
+        assert_eq!(unreferenced(&retired, &bpf::Swept::default()), retired);
+    }
+}

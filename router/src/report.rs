@@ -1,0 +1,86 @@
+//! What the router tells people.
+
+use roadstead_model::{
+    local::{DaemonStatus, LegStatus, RouterStatus},
+    reason::{Condition, ConditionStatus},
+};
+use roadstead_router_core::plan::Status;
+
+use crate::{control::Control, dataplane::Dataplane};
+
+impl<D: Dataplane> Control<D> {
+    /// The answer to `GET /v1/status`.
+    pub(crate) fn status(&self) -> RouterStatus {
+        let now = self.now();
+        let Status { services, nodes } =
+            self.world().map(|world| self.reconciler.status(&world, now)).unwrap_or_default();
+        RouterStatus {
+            daemon: DaemonStatus {
+                name: "router".to_owned(),
+                version: roadstead_daemon::VERSION.to_owned(),
+                ready: self.sinks.readiness.is_ready(),
+                generation: self.snapshot.borrow().generation,
+                conditions: self.conditions(),
+            },
+            services,
+            nodes,
+            legs: self.legs(),
+            drops: self.reconciler.maps.drops(),
+            flows: (self.flows, u64::from(self.reconciler.maps.capacity().flows)),
+        }
+    }
+
+    fn legs(&self) -> Vec<LegStatus> {
+        let Some(host) = &self.host else { return Vec::new() };
+        let legs = host.legs.iter().map(|(ifindex, leg)| LegStatus {
+            name: leg.name.clone(),
+            attached: leg.attached,
+            reason: match self.attached.get(ifindex) {
+                Some(Err(error)) => error.clone(),
+                Some(Ok(())) | None => String::new(),
+            },
+        });
+        legs.collect()
+    }
+
+    /// What is not well with the router itself.
+    fn conditions(&self) -> Vec<Condition> {
+        let bad = |kind: &str, reason: &str, message: String| {
+            Condition::new(kind, ConditionStatus::False, reason, message)
+        };
+        let mut conditions = Vec::new();
+        let heard = self.sources.heard.borrow();
+        if !heard.connected {
+            let message = match heard.assignments {
+                Some(_) => "the speaker does not answer: its last assignments are served",
+                None => "the speaker has not answered yet: nothing is assigned",
+            };
+            conditions.push(bad("SpeakerConnected", "NoAnswer", message.to_owned()));
+        }
+        if let Some(failure) = &self.failure {
+            conditions.push(bad("Applied", "KernelRefused", failure.clone()));
+        }
+        if let Some(failure) = &self.memory.failed {
+            conditions.push(bad("StateWritten", "DiskRefused", failure.clone()));
+        }
+        if self.host.as_ref().is_some_and(|host| host.legs.is_empty()) {
+            let message = "no interface fits: name one that is up in router.interfaces";
+            conditions.push(bad("LegsAttached", "NoLegs", message.to_owned()));
+        }
+        let problems = self.reconciler.problems().iter();
+        conditions.extend(problems.map(|problem| bad("Complete", "NotServed", problem.clone())));
+        conditions
+    }
+}
+
+/// An error with its causes, as one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
