@@ -266,6 +266,13 @@ struct sweep {
 };
 _Static_assert(sizeof(struct sweep) == 16, "sweep");
 
+/* Context of the clock program: both clocks at one moment. */
+struct clock {
+    __u64 jiffies;
+    __u64 monotonic; /* nanoseconds */
+};
+_Static_assert(sizeof(struct clock) == 16, "clock");
+
 /* --- settings and state --------------------------------------------------------------------- */
 
 struct leg {

@@ -45,6 +45,9 @@ struct {
     __uint(max_entries, 256 * 1024);
 } events SEC(".maps");
 
+/* Nothing but a pointer brings the type into the BTF, where the Rust side's test looks for it. */
+struct event *event_type SEC(".data.types");
+
 /* Seconds by RFC 5382 (TCP), RFC 4787 (UDP) and RFC 791 (reassembly); tests shorten them. */
 struct settings settings SEC(".data.settings") = {
     .hz = 250,

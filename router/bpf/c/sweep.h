@@ -48,6 +48,14 @@ __noinline int sweep_one(__u32 index, struct sweep *sweep)
 }
 
 SEC("syscall")
+int read_clock(struct clock *context)
+{
+    context->monotonic = bpf_ktime_get_ns();
+    context->jiffies = bpf_jiffies64();
+    return 0;
+}
+
+SEC("syscall")
 int sweep(struct sweep *context)
 {
     struct sweep sweep = {.count = context->count, .kind = context->kind, .now = now_seconds()};

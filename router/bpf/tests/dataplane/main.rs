@@ -1,7 +1,13 @@
-//! The loader and the maps against the running kernel. Needs root. Each test has a network
-//! namespace, a mount namespace and a bpf filesystem of its own.
+//! The loader, the maps and what flows do over time, against the running kernel. Needs root. Each
+//! test has a network namespace, a mount namespace and a bpf filesystem of its own.
 
-mod frames;
+#[path = "../packets/frame.rs"]
+#[expect(dead_code, reason = "shared with the packet tests, which use more of it")]
+mod frame;
+#[path = "../packets/seen.rs"]
+#[expect(dead_code, reason = "shared with the packet tests, which use more of it")]
+mod seen;
+
 mod lifecycle;
 mod maps;
 mod rig;

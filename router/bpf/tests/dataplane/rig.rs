@@ -2,7 +2,6 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-
     process::Command,
 };
 
@@ -14,7 +13,7 @@ use roadstead_model::{Protocol, local::VipKind};
 use roadstead_router_bpf::{Dataplane, Loaded, Options, Pins, TestRun, load};
 use roadstead_router_core::maps::{
     Backend, BackendMode, Capacity, Frontend, FrontendKey, Mac, Maps as _, NextHop, Op, Snat,
-    TABLE_SLOTS, VipEntry,
+    TABLE_SLOTS, Table, VipEntry,
 };
 use tempfile::TempDir;
 
@@ -34,8 +33,6 @@ pub(crate) const CLIENT_MAC: Mac = [2, 0, 0, 0, 1, 1];
 /// MACs of the nodes.
 pub(crate) const NODE_MACS: [Mac; 2] = [[2, 0, 0, 0, 2, 1], [2, 0, 0, 0, 2, 2]];
 /// What a tc program answers with.
-pub(crate) const PASS: i32 = -1;
-/// As above.
 pub(crate) const DROP: i32 = 2;
 /// As above.
 pub(crate) const REDIRECT: i32 = 7;
@@ -139,10 +136,7 @@ impl Rig {
         Backend {
             address,
             ifindex: self.rack.0,
-            macs: Some(NextHop {
-                destination: NODE_MACS[usize::from(index)],
-                source: self.rack.1,
-            }),
+            macs: Some(NextHop { destination: NODE_MACS[usize::from(index)], source: self.rack.1 }),
             gateway: None,
             mtu: 1_500,
             snat: (family, 1),
@@ -185,7 +179,7 @@ pub(crate) fn snat(addresses: &Addresses) -> Snat {
 }
 
 /// A table with the backends in turn.
-pub(crate) fn spread(backends: &[u16]) -> Box<[u16]> {
+pub(crate) fn spread(backends: &[u16]) -> Table {
     backends.iter().copied().cycle().take(TABLE_SLOTS).collect()
 }
 
@@ -219,4 +213,3 @@ pub(crate) fn ip(command: &str) -> String {
     assert!(output.status.success(), "ip {command}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
 }
-

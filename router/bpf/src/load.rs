@@ -1,0 +1,269 @@
+//! Loading: the one step that needs privileges (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON). Everything is
+//! pinned, so that afterwards [`crate::Dataplane::open`] needs none.
+
+use std::{
+    fs,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+};
+
+use libbpf_rs::{MapCore as _, Object, ObjectBuilder, OpenObject, PrintLevel};
+use roadstead_router_core::maps::{Capacity, MapError, TableId};
+
+use crate::{
+    Dataplane, Error,
+    layout::{BACKENDS, SNAT_ADDRESSES},
+    pins::{MAPS, PROGRAMS, Pins},
+    sys,
+};
+
+/// The object file, aligned as ELF wants it.
+#[repr(C, align(8))]
+struct Aligned<T: ?Sized>(T);
+
+static NAT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/nat.bpf.o")));
+
+/// Elements of `tables` beyond one per table: a table is filled aside and swapped in, and an element
+/// set free rests until all others have been used, so that no packet still reads it.
+const SPARE_TABLES: u32 = 8;
+
+/// How to load.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Flows at most that are half-open (a SYN without its handshake, UDP without an answer); a
+    /// quarter of all flows where `None`.
+    pub half_open_budget: Option<u32>,
+    /// The user and group that the pins shall belong to.
+    pub owner: Option<(u32, u32)>,
+    /// Part of every choice of a backend: the same on every edge host.
+    pub seed: u64,
+    /// Whether maps of another version may be removed, with their flows.
+    pub replace_other_version: bool,
+}
+
+/// What loading did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// What fits.
+    pub capacity: Capacity,
+    /// The maps, with their flows, were there and stay: a change of capacity waits until they are
+    /// unloaded.
+    pub kept_maps: bool,
+    /// Legs whose program was replaced, between two packets.
+    pub replaced: Vec<u32>,
+}
+
+/// Loads the programs, creates the maps that are not there, pins all of it, and puts the programs in
+/// the place of those that are attached.
+///
+/// # Errors
+/// When the bpf filesystem cannot be used, a capability is missing, the capacity is impossible or
+/// the kernel refuses a program.
+pub fn load(pins: &Pins, capacity: &Capacity, options: &Options) -> Result<Loaded, Error> {
+    check(capacity)?;
+    other_versions(pins, options)?;
+    pins.create()?;
+    libbpf_rs::set_print(Some((PrintLevel::Debug, log)));
+
+    let mut object = open_object()?;
+    let kept_maps = prepare_maps(&mut object, pins, capacity, options)?;
+    let mut object = object.load().map_err(load_refused("the programs"))?;
+    pin_maps(&mut object, pins)?;
+    pin_programs(&object, pins)?;
+    let replaced = replace_programs(pins)?;
+    if let Some((uid, gid)) = options.owner {
+        pins.give_to(uid, gid).map_err(Error::kernel("hand the pins to the router's user"))?;
+    }
+    let dataplane = Dataplane::open(pins)?;
+    dataplane.settle(options, kept_maps)?;
+    Ok(Loaded { capacity: dataplane.capacity_of_maps(), kept_maps, replaced })
+}
+
+fn check(capacity: &Capacity) -> Result<(), Error> {
+    let backends = u32::try_from(BACKENDS).unwrap_or(u32::MAX);
+    let limits = [
+        ("flows", capacity.flows, 1_024, 1 << 26),
+        ("vips", capacity.vips, 1, 1 << 16),
+        ("frontends", capacity.frontends, 1, 1 << 20),
+        ("backends", capacity.backends.into(), 1, backends),
+        ("tables", capacity.tables.into(), 1, u32::from(TableId::MAX) - SPARE_TABLES),
+        ("snats", capacity.snats.into(), 1, SNAT_ADDRESSES),
+        ("ranges", capacity.ranges, 1, 1 << 20),
+    ];
+    for (map, value, low, high) in limits {
+        if !(low..=high).contains(&value) {
+            return Err(Error::Capacity { map, value, low, high });
+        }
+    }
+    Ok(())
+}
+
+fn other_versions(pins: &Pins, options: &Options) -> Result<(), Error> {
+    let refused = |source| Error::Pins { path: pins.root(), source };
+    for path in pins.other_versions().map_err(refused)? {
+        if !options.replace_other_version {
+            return Err(Error::Schema { path });
+        }
+        fs::remove_dir_all(&path).map_err(|source| Error::Pins { path, source })?;
+    }
+    Ok(())
+}
+
+fn open_object() -> Result<OpenObject, Error> {
+    ObjectBuilder::default()
+        .name("roadstead")
+        .and_then(|builder| builder.open_memory(&NAT.0))
+        .map_err(load_refused("the object file"))
+}
+
+/// Sizes the maps, or takes those that are pinned. True where there were any.
+fn prepare_maps(
+    object: &mut OpenObject,
+    pins: &Pins,
+    capacity: &Capacity,
+    options: &Options,
+) -> Result<bool, Error> {
+    let mut kept = false;
+    for mut map in object.maps_mut() {
+        let name = short_name(&map.name().to_string_lossy()).to_owned();
+        if !MAPS.contains(&&*name) {
+            continue;
+        }
+        let path = pins.map(&name);
+        if path.exists() {
+            map.reuse_pinned_map(&path).map_err(load_refused(&name))?;
+            kept = true;
+        } else if let Some(entries) = entries(&name, capacity, options) {
+            map.set_max_entries(entries).map_err(load_refused(&name))?;
+        }
+    }
+    Ok(kept)
+}
+
+/// The capacity of a map, where it is not what the C says.
+fn entries(name: &str, capacity: &Capacity, options: &Options) -> Option<u32> {
+    let tables = u32::from(capacity.tables);
+    Some(match name {
+        "vips" => capacity.vips,
+        "frontends" => capacity.frontends,
+        // An identity outlives its frontend until its flows are gone.
+        "identities" | "frontend_counts" => capacity.frontends.saturating_mul(2),
+        "backends" | "backend_counts" => capacity.backends.into(),
+        "table_refs" => tables,
+        "tables" => tables.saturating_add((tables / 8).max(SPARE_TABLES)),
+        "flows" | "replies" => capacity.flows,
+        "half_open" => options.half_open_budget.unwrap_or(capacity.flows / 4).max(64),
+        "snats" => capacity.snats.into(),
+        "ranges" => capacity.ranges,
+        "answers" => capacity.vips.saturating_mul(4),
+        _ => return None,
+    })
+}
+
+/// libbpf calls the map of a section `.data.NAME` by a shortened name of the object and the section.
+fn short_name(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+fn pin_maps(object: &mut Object, pins: &Pins) -> Result<(), Error> {
+    for mut map in object.maps_mut() {
+        let name = short_name(&map.name().to_string_lossy()).to_owned();
+        let path = pins.map(&name);
+        if MAPS.contains(&&*name) && !path.exists() {
+            map.pin(&path).map_err(load_refused(&name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Pins each program beside the old pin and renames: whoever opens it finds one or the other.
+fn pin_programs(object: &Object, pins: &Pins) -> Result<(), Error> {
+    for program in object.progs() {
+        let name = program.name().to_string_lossy().into_owned();
+        if PROGRAMS.contains(&&*name) {
+            pin_anew(program.as_fd(), &pins.program(&name))?;
+        }
+    }
+    Ok(())
+}
+
+fn pin_anew(program: std::os::fd::BorrowedFd<'_>, path: &Path) -> Result<(), Error> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push("_new");
+    let aside = PathBuf::from(aside);
+    drop(fs::remove_file(&aside)); // left by a load that was killed here
+    sys::pin(program, &aside)
+        .and_then(|()| fs::rename(&aside, path))
+        .map_err(|source| Error::Pins { path: path.to_owned(), source })
+}
+
+fn replace_programs(pins: &Pins) -> Result<Vec<u32>, Error> {
+    let program = sys::open_pinned(&pins.program("ingress"))
+        .map_err(Error::kernel("open the program just pinned"))?;
+    let mut replaced = Vec::new();
+    for (ifindex, link) in crate::attach::pinned_links(pins)? {
+        // A link whose interface is gone refuses; attaching that leg again replaces the link.
+        if sys::update_link(link.as_fd(), program.as_fd()).is_ok() {
+            replaced.push(ifindex);
+        }
+    }
+    Ok(replaced)
+}
+
+fn load_refused(what: &str) -> impl Fn(libbpf_rs::Error) -> Error {
+    move |source| Error::Load { what: what.to_owned(), advice: advice(source.kind()), source }
+}
+
+fn advice(kind: libbpf_rs::ErrorKind) -> &'static str {
+    use libbpf_rs::ErrorKind;
+    match kind {
+        ErrorKind::PermissionDenied => {
+            "loading needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (or root), and Linux 6.1 or later"
+        }
+        ErrorKind::OutOfMemory => "too little memory for the flow table: lower router.max_flows",
+        ErrorKind::NotFound => "Linux 6.1 or later with CONFIG_DEBUG_INFO_BTF is needed",
+        _ => "Linux 6.1 or later is needed; the log has what the verifier said",
+    }
+}
+
+fn log(level: PrintLevel, message: String) {
+    let message = message.trim_end();
+    match level {
+        PrintLevel::Debug => tracing::trace!("{message}"),
+        PrintLevel::Info => tracing::debug!("{message}"),
+        PrintLevel::Warn => tracing::warn!("{message}"),
+    }
+}
+
+impl Dataplane {
+    /// What is to be set once, after the maps have been created.
+    fn settle(&self, options: &Options, kept_maps: bool) -> Result<(), Error> {
+        let clock = self.clock().map_err(Error::kernel("read the kernel's clock"))?;
+        self.settings.set_clock(crate::clock::hz(&clock));
+        self.settings.set_seed(options.seed);
+        let ring = self.half_open.capacity();
+        let budget = options.half_open_budget.unwrap_or(ring).min(ring);
+        self.settings.set_half_open_budget(budget);
+        tracing::debug!(kept_maps, budget, "the dataplane is loaded");
+        Ok(())
+    }
+
+    pub(crate) fn capacity_of_maps(&self) -> Capacity {
+        let short = |entries: u32| u16::try_from(entries).unwrap_or(u16::MAX);
+        Capacity {
+            flows: self.flows.capacity(),
+            vips: self.vips.capacity(),
+            frontends: self.frontends.capacity(),
+            backends: short(self.backends.capacity()),
+            tables: short(self.table_refs.capacity()),
+            snats: short(self.snats.capacity()),
+            ranges: self.ranges.capacity(),
+        }
+    }
+}
+
+impl From<MapError> for Error {
+    fn from(error: MapError) -> Self {
+        Self::Kernel { act: "use the maps", source: std::io::Error::other(error) }
+    }
+}
