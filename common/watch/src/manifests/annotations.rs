@@ -42,7 +42,8 @@ type Annotations<'a, 'n, 't> = Option<&'a Fields<'n, 't>>;
 pub(super) fn check_known(annotations: &Fields<'_, '_>, report: &mut Report<'_>) {
     let ours = [ADDRESSES, POOL, SHARING].map(|[first, ..]| first);
     for entry in annotations.entries() {
-        if entry.key.starts_with(OURS) && !ours.contains(&entry.key.as_ref()) {
+        let is_typo = entry.key.starts_with(OURS) && !ours.contains(&entry.key.as_ref());
+        if is_typo && !report.is_full() {
             let hint = hint(&entry.key, ours);
             let key = shown(&entry.key);
             report.warning(entry.line, format!("annotation {key}: no such annotation{hint}"));

@@ -18,7 +18,7 @@ use roadstead_model::{Location, Problem, SourceName, snapshot::SourceState};
 use super::{
     assemble::{self, Assembled},
     object::{Content, Foreign, Item, Object, ObjectId, Parsed, Reading},
-    parse,
+    parse::{self, MAX_OBJECTS},
 };
 use crate::view::SourceView;
 
@@ -74,12 +74,25 @@ impl Directory {
 
     /// A file was read.
     pub fn handle_parsed(&mut self, path: &Path, parsed: Parsed, now: Instant) {
+        let parsed = self.within_budget(path, parsed);
         let first_sight = !self.files.contains_key(path);
         let file = self.files.entry(path.to_path_buf()).or_default();
         let incomplete = matches!(parsed.reading, Reading::Broken | Reading::Nameless);
         file.unknown = incomplete && (file.unknown || first_sight && !self.read);
         file.take(path, parsed, now);
         file.share(&self.last);
+    }
+
+    /// A file that would make more objects than the directory may hold is not used.
+    fn within_budget(&self, path: &Path, parsed: Parsed) -> Parsed {
+        let others = self.files.iter().filter(|(other, _)| *other != path);
+        let others: usize = others.map(|(_, file)| file.items.len()).sum();
+        if others.saturating_add(parsed.items.len()) <= MAX_OBJECTS {
+            return parsed;
+        }
+        let why =
+            format!("the other files hold {others} objects; at most {MAX_OBJECTS} are, in all");
+        parse::broken(&Arc::new(path.to_path_buf()), 0, &why)
     }
 
     /// A file is there and cannot be read.

@@ -9,6 +9,12 @@ use super::{
     tree::{Entry, Node, Value},
 };
 
+/// Most errors of one object that are told, and most of everything else. An object of ten thousand
+/// typos must not cost ten thousand sentences.
+const MAX_TOLD: usize = 50;
+/// Most warnings that stay with an object.
+const MAX_WARNINGS: usize = 20;
+
 /// What is found wrong in one object while it is read.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
@@ -17,33 +23,40 @@ pub(super) struct Report<'a> {
     subject: String,
     problems: Vec<Problem>,
     warnings: Vec<String>,
-    refused: bool,
+    errors: usize,
+    others: usize,
 }
 
 impl<'a> Report<'a> {
     /// An empty report about `subject`.
     pub(super) fn new(file: &'a Arc<PathBuf>, subject: String) -> Self {
-        Self { file, subject, problems: Vec::new(), warnings: Vec::new(), refused: false }
+        Self { file, subject, problems: Vec::new(), warnings: Vec::new(), errors: 0, others: 0 }
     }
 
     /// Refuses the object.
     pub(super) fn error(&mut self, line: usize, message: impl AsRef<str>) {
-        self.refused = true;
-        let text = self.text(message.as_ref());
-        self.problems.push(Problem::error(self.at(line), text));
+        self.errors = self.errors.saturating_add(1);
+        if self.errors <= MAX_TOLD {
+            self.tell(Severity::Error, line, message.as_ref());
+        }
     }
 
     /// The object is used without the part that is wrong.
     pub(super) fn warning(&mut self, line: usize, message: impl AsRef<str>) {
-        let text = self.text(message.as_ref());
-        self.problems.push(Problem::warning(self.at(line), text));
-        self.warnings.push(message.as_ref().to_owned());
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(message.as_ref().to_owned());
+        }
+        self.other(Severity::Warning, line, message.as_ref());
     }
 
     /// Worth telling, costs nothing.
     pub(super) fn notice(&mut self, line: usize, message: impl AsRef<str>) {
-        let text = self.text(message.as_ref());
-        self.problems.push(Problem::notice(self.at(line), text));
+        self.other(Severity::Notice, line, message.as_ref());
+    }
+
+    /// Whether more warnings would not be told.
+    pub(super) fn is_full(&self) -> bool {
+        self.others >= MAX_TOLD
     }
 
     /// A report about a part of the object that cannot refuse it.
@@ -55,11 +68,12 @@ impl<'a> Report<'a> {
     pub(super) fn take_notices(&mut self, aside: Self) {
         let notice = |problem: Problem| Problem { severity: Severity::Notice, ..problem };
         self.problems.extend(aside.problems.into_iter().map(notice));
+        self.others = self.others.saturating_add(aside.errors).saturating_add(aside.others);
     }
 
     /// Whether an error was told.
     pub(super) fn is_refused(&self) -> bool {
-        self.refused
+        self.errors > 0
     }
 
     /// The warnings so far, without file and line, so that an object that only moved stays equal.
@@ -72,12 +86,17 @@ impl<'a> Report<'a> {
         self.problems
     }
 
-    fn at(&self, line: usize) -> Location {
-        Location { file: Arc::clone(self.file), line }
+    fn other(&mut self, severity: Severity, line: usize, message: &str) {
+        self.others = self.others.saturating_add(1);
+        if self.others <= MAX_TOLD {
+            self.tell(severity, line, message);
+        }
     }
 
-    fn text(&self, message: &str) -> String {
-        format!("{}: {message}", self.subject)
+    fn tell(&mut self, severity: Severity, line: usize, message: &str) {
+        let location = Location { file: Arc::clone(self.file), line };
+        let message = format!("{}: {message}", self.subject);
+        self.problems.push(Problem { location, severity, message });
     }
 }
 

@@ -189,6 +189,7 @@ fn check_at(path: &str, map: &[Entry<'_>], known: &'static [Field], report: &mut
     for entry in map {
         match known.iter().find(|(name, _)| *name == entry.key) {
             Some((_, shape)) => check_below(path, entry, *shape, report),
+            None if report.is_full() => {}
             None => {
                 let hint = hint(&entry.key, known.iter().map(|(name, _)| *name));
                 report.warning(

@@ -18,6 +18,8 @@ use super::{
 pub const MAX_OBJECTS: usize = 50_000;
 /// Most problems told of one file; the worst are kept.
 pub const MAX_PROBLEMS: usize = 100;
+/// Most foreign kinds of one file that are told apart.
+const MAX_FOREIGN: usize = 100;
 /// Deepest `List` within a `List`.
 const MAX_LISTS: usize = 4;
 
@@ -74,11 +76,19 @@ struct Reader<'a> {
     parsed: Parsed,
     foreign: BTreeMap<String, Foreign>,
     objects: usize,
+    untold: usize,
 }
 
 impl<'a> Reader<'a> {
     fn new(source: &'a SourceName, file: &'a Arc<PathBuf>) -> Self {
-        Self { source, file, parsed: Parsed::default(), foreign: BTreeMap::new(), objects: 0 }
+        Self {
+            source,
+            file,
+            parsed: Parsed::default(),
+            foreign: BTreeMap::new(),
+            objects: 0,
+            untold: 0,
+        }
     }
 
     fn read(mut self, documents: &[Node<'_>]) -> Parsed {
@@ -89,9 +99,31 @@ impl<'a> Reader<'a> {
             let why = format!("it holds {} objects; at most {MAX_OBJECTS} are", self.objects);
             return broken(self.file, 0, &why);
         }
-        self.parsed.foreign = self.foreign.into_values().collect();
-        self.parsed.problems = bounded(self.parsed.problems, self.file);
+        self.parsed.foreign = std::mem::take(&mut self.foreign).into_values().collect();
+        self.bound_problems();
+        if self.untold > 0 {
+            let location = Location { file: Arc::clone(self.file), line: 0 };
+            let what = format!("{} more problems are not shown", self.untold);
+            self.parsed.problems.push(Problem::notice(location, what));
+        }
+        self.parsed.problems.sort();
         self.parsed
+    }
+
+    fn tell(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        self.parsed.problems.extend(problems);
+        if self.parsed.problems.len() > MAX_PROBLEMS.saturating_mul(2) {
+            self.bound_problems();
+        }
+    }
+
+    /// Keeps the worst [`MAX_PROBLEMS`], the first of them where they are alike.
+    fn bound_problems(&mut self) {
+        let problems = &mut self.parsed.problems;
+        self.untold = self.untold.saturating_add(problems.len().saturating_sub(MAX_PROBLEMS));
+        problems
+            .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.location.cmp(&b.location)));
+        problems.truncate(MAX_PROBLEMS);
     }
 
     /// A document, or an item of a list, whose type may be inherited from a typed list.
@@ -120,7 +152,7 @@ impl<'a> Reader<'a> {
         let mut report = Report::new(self.file, "object".to_owned());
         let kind = fields.text("kind", &mut report).or(inherited.map(|meta| meta.kind));
         let version = fields.text("apiVersion", &mut report).or(inherited.map(|meta| meta.version));
-        self.parsed.problems.extend(report.into_problems());
+        self.tell(report.into_problems());
         match (version, kind) {
             (Some(version), Some(kind)) => return Some(TypeMeta { version, kind }),
             (None, Some(kind)) => {
@@ -150,7 +182,7 @@ impl<'a> Reader<'a> {
             report.error(fields.line, format!("a list more than {MAX_LISTS} lists deep"));
         }
         let refused = report.is_refused();
-        self.parsed.problems.extend(report.into_problems());
+        self.tell(report.into_problems());
         let items = fields.entries().iter().find(|entry| entry.key == "items");
         let Some(Value::List(items)) = items.map(|entry| &entry.node.value).filter(|_| !refused)
         else {
@@ -184,7 +216,9 @@ impl<'a> Reader<'a> {
     }
 
     fn passed_over(&mut self, meta: TypeMeta<'_>, line: usize) {
-        let kind = format!("{} ({})", shown(meta.kind), shown(meta.version));
+        let named = format!("{} ({})", shown(meta.kind), shown(meta.version));
+        let room = self.foreign.len() < MAX_FOREIGN || self.foreign.contains_key(&named);
+        let kind = if room { named } else { "other kinds".to_owned() };
         let location = Location { file: Arc::clone(self.file), line };
         let first = || Foreign { kind: kind.clone(), location, count: 0 };
         let entry = self.foreign.entry(kind.clone()).or_insert_with(first);
@@ -201,7 +235,7 @@ impl<'a> Reader<'a> {
         let refused = report.is_refused();
         let problems = report.into_problems();
         self.keep(fields.line, id, object, refused.then(|| first_error(&problems)));
-        self.parsed.problems.extend(problems);
+        self.tell(problems);
     }
 
     fn read_kind(
@@ -242,7 +276,7 @@ impl<'a> Reader<'a> {
     fn nameless(&mut self, line: usize, what: &str) {
         self.parsed.reading = Reading::Nameless;
         let location = Location { file: Arc::clone(self.file), line };
-        self.parsed.problems.push(Problem::error(location, what));
+        self.tell([Problem::error(location, what)]);
     }
 }
 
@@ -268,20 +302,6 @@ fn is_other_group(version: &str, right: &str) -> bool {
 /// Whether a version is one of those that our kinds stand in.
 fn belongs_here(version: &str) -> bool {
     KINDS.iter().any(|(_, right, _)| *right == version)
-}
-
-/// At most [`MAX_PROBLEMS`], the worst, in the order of the file.
-fn bounded(mut problems: Vec<Problem>, file: &Arc<PathBuf>) -> Vec<Problem> {
-    if problems.len() > MAX_PROBLEMS {
-        let more = problems.len().saturating_sub(MAX_PROBLEMS);
-        problems
-            .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.location.cmp(&b.location)));
-        problems.truncate(MAX_PROBLEMS);
-        let location = Location { file: Arc::clone(file), line: 0 };
-        problems.push(Problem::notice(location, format!("{more} more problems are not shown")));
-    }
-    problems.sort();
-    problems
 }
 
 #[cfg(test)]

@@ -198,3 +198,6 @@ pub fn check(source: &SourceName, path: &Path) -> io::Result<SourceView> {
     directory.handle_scanned(scan.unreadable);
     Ok(SourceView::clone(&directory.view()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -374,3 +374,23 @@ fn problems_are_bounded() {
     }
     assert_eq!(dir.view().problems.len(), MAX_PROBLEMS + 1);
 }
+
+#[test]
+fn objects_are_bounded_over_all_files() {
+    let many = |file: usize| -> String {
+        let name =
+            |i| format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: n{file}-{i}}}}},");
+        let items: String = (0..MAX_OBJECTS / 2).map(name).collect();
+        format!("apiVersion: v1\nkind: List\nitems: [{items}]\n")
+    };
+    let mut dir =
+        Dir::with(&[("a.yaml", &many(0)), ("b.yaml", &many(1)), ("c.yaml", &service("c", 80))]);
+    assert_eq!(dir.view().namespaces.len(), MAX_OBJECTS);
+    assert_eq!(dir.services(), "");
+    assert_eq!(
+        dir.errors(),
+        [
+            "/m/c.yaml: the file is not used: the other files hold 50000 objects; at most 50000 are, in all"
+        ]
+    );
+}

@@ -433,13 +433,36 @@ fn endpoint_slices() {
 }
 
 #[test]
-fn problems_of_one_file_are_bounded_and_the_worst_are_kept() {
+fn problems_are_bounded_and_the_worst_are_kept() {
     let many: String = (0..500).map(|i| format!("  typo{i}: 1\n")).collect();
-    let text = with_spec(&many).replace("port: 80", "port: 0");
-    let told = told(&parse(&text));
-    assert_eq!(told.len(), MAX_PROBLEMS + 1);
-    assert_eq!(told.first().map(String::as_str), Some("N 0: 401 more problems are not shown"));
-    assert!(told.iter().any(|line| line.starts_with('E')));
+    let object = with_spec(&many).replace("port: 80", "port: 0");
+    let parsed = parse(&object);
+    assert_eq!(parsed.problems.len(), 51, "of one object");
+    assert!(told(&parsed).iter().any(|line| line.starts_with('E')));
+    let many: String = (0..300).map(|_| object.clone() + "---\n").collect();
+    let told = told(&parse(&many));
+    assert_eq!(told.len(), MAX_PROBLEMS + 1, "of one file");
+    assert!(told.iter().filter(|line| line.starts_with('E')).count() == MAX_PROBLEMS);
+    assert_eq!(told.first().map(String::as_str), Some("N 0: 15200 more problems are not shown"));
+}
+
+#[test]
+fn an_object_keeps_few_of_its_warnings() {
+    let many: String = (0..500).map(|i| format!("  typo{i}: 1\n")).collect();
+    let text = with_spec(&many);
+    match only(parse(&text), &text) {
+        Object::Service(service) => assert_eq!(service.warnings.len(), 20),
+        other => panic!("a Service wanted, not {other:?}"),
+    }
+}
+
+#[test]
+fn foreign_kinds_are_bounded() {
+    let many: String =
+        (0..500).map(|i| format!("apiVersion: example.com/v1\nkind: K{i}\n---\n")).collect();
+    let parsed = parse(&many);
+    assert_eq!(parsed.foreign.len(), 101);
+    assert_eq!(parsed.foreign.iter().map(|foreign| foreign.count).sum::<usize>(), 500);
 }
 
 #[test]

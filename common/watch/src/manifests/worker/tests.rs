@@ -1,0 +1,37 @@
+//! `check`: one look, no watching.
+
+use std::fs;
+
+use super::*;
+
+fn problems(path: &Path) -> Vec<String> {
+    let view = check(&SourceName::new("local"), path).expect("readable");
+    view.problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_directory_and_a_single_file_are_checked_alike() {
+    let root = tempfile::tempdir().expect("a directory");
+    let file = root.path().join("a.yaml");
+    fs::write(&file, "apiVersion: v1\nkind: Namespace\nmetadata:\n  nam: a\n").expect("a file");
+    let name = file.display();
+    let wanted = [
+        format!("{name}:3: Namespace: metadata.name is missing"),
+        format!("{name}:4: Namespace: metadata.nam: no such field; did you mean name?"),
+    ];
+    assert_eq!(problems(root.path()), wanted);
+    assert_eq!(problems(&file), wanted);
+}
+
+#[test]
+fn the_fixture_of_kubectl_has_no_problems() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    assert_eq!(problems(&fixtures), Vec::<String>::new());
+    let view = check(&SourceName::new("local"), &fixtures).expect("readable");
+    assert_eq!((view.services.len(), view.nodes.len(), view.endpoints.len()), (1, 1, 1));
+}
+
+#[test]
+fn a_missing_path_is_an_error() {
+    assert!(check(&SourceName::new("local"), Path::new("/nowhere/at/all")).is_err());
+}
