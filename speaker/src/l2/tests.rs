@@ -236,3 +236,24 @@ fn a_leg_that_cannot_be_opened_is_tried_again() {
         segment.until(Some(Wire::Announced)).await;
     });
 }
+
+#[test]
+fn a_switch_that_snoops_learns_the_group_of_an_ipv6_address() {
+    on_a_segment(|mut segment| async move {
+        ip("link add name switch type bridge mcast_snooping 1 mcast_querier 1");
+        ip("link set peer master switch");
+        ip("link set switch up");
+        let mut orders = orders(None, false);
+        let vip = "2001:db8::ab:cd10".parse().unwrap();
+        orders.wanted =
+            vec![gate::Wanted { address: vip, legs: vec!["lan".into()], hold: Hold::Announce }];
+        segment.order(orders);
+        while !matches!(segment.seen().await, Seen::Wire(_, _, Some(Wire::Announced))) {}
+        let groups = || Command::new("bridge").args(["mdb", "show"]).output().unwrap().stdout;
+        let deadline = Instant::now() + PATIENCE;
+        while !String::from_utf8_lossy(&groups()).contains("grp ff02::1:ffab:cd10") {
+            assert!(Instant::now() < deadline, "{}", String::from_utf8_lossy(&groups()));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+}

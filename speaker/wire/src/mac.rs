@@ -1,9 +1,6 @@
 //! Ethernet addresses.
 
-use std::{
-    fmt,
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use std::{fmt, net::Ipv6Addr};
 
 /// A 48-bit Ethernet (MAC) address, in the order of the wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,13 +38,6 @@ impl Mac {
         let [.., a, b, c, d] = address.octets();
         Self([0x33, 0x33, a, b, c, d])
     }
-
-    /// The group that an IPv4 multicast address maps to: `01:00:5e` and its last 23 bits
-    /// (RFC 1112 §6.4).
-    pub const fn of_ipv4_multicast(address: Ipv4Addr) -> Self {
-        let [_, b, c, d] = address.octets();
-        Self([0x01, 0x00, 0x5e, b & 0x7f, c, d])
-    }
 }
 
 impl fmt::Display for Mac {
@@ -78,10 +68,6 @@ mod tests {
     fn groups_follow_their_ip_addresses() {
         let all_nodes = Mac::of_ipv6_multicast("ff02::1".parse().unwrap());
         assert_eq!(all_nodes.to_string(), "33:33:00:00:00:01");
-        let mdns = Mac::of_ipv4_multicast("224.0.0.251".parse().unwrap());
-        assert_eq!(mdns.to_string(), "01:00:5e:00:00:fb");
-        let high_bit_dropped = Mac::of_ipv4_multicast("239.255.1.2".parse().unwrap());
-        assert_eq!(high_bit_dropped.to_string(), "01:00:5e:7f:01:02");
     }
 
     #[test]

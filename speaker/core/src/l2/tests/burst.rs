@@ -203,3 +203,37 @@ fn each_leg_is_a_matter_of_its_own() {
     host.announcer.handle_frame("eth1", &request(OTHER, VIP), host.now);
     assert_eq!(host.announcer.poll_transmit("eth1"), None);
 }
+
+/// A rack's worth: what waits, and what is armed, stays in proportion to what is wanted.
+#[test]
+fn ten_thousand_addresses_are_resumed_and_withdrawn_together() {
+    let mut host = Host::new(Probe::Fast);
+    let addresses: Vec<IpAddr> =
+        (0..10_000_u32).map(|n| Ipv4Addr::from_bits(0xc612_0000 + n).into()).collect();
+    host.want(wanted(Hold::Resume, Answering::Kernel, &addresses));
+    let sent = host.run_until(SECOND * 5);
+    assert_eq!(sent.len(), 10_000 * 2 * 6);
+    assert_eq!(host.events().len(), 10_000);
+    assert_eq!(host.announcer.counters().overflows, 0);
+    host.want(WantedByLeg::new());
+    assert_eq!(host.run_until(SECOND * 600), []);
+    assert_eq!((host.events().len(), host.announcer.next_deadline()), (10_000, None));
+}
+
+/// A leg that takes nothing costs bounded memory, and hears the rest once it takes again.
+#[test]
+fn a_leg_that_takes_nothing_fills_a_bounded_queue() {
+    let mut host = Host::new(Probe::Off);
+    let addresses: Vec<IpAddr> =
+        (0..10_000_u32).map(|n| Ipv4Addr::from_bits(0xc612_0000 + n).into()).collect();
+    host.want(announce(&addresses));
+    while host.announcer.next_deadline().is_some_and(|due| due < host.start + SECOND * 300) {
+        host.now = host.announcer.next_deadline().unwrap();
+        host.announcer.handle_timeout(host.now);
+    }
+    let waiting = host.sent().len();
+    assert!((65_536..65_540).contains(&waiting), "{waiting} frames wait");
+    assert!(host.announcer.counters().overflows > 0);
+    let until = host.now - host.start + SECOND * 51;
+    assert!(host.run_until(until).len() >= 20_000, "each is refreshed within its interval");
+}
