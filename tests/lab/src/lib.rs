@@ -11,6 +11,7 @@
 //! | [`topology`], [`presets`], [`host`] | hosts, segments, addresses, routes |
 //! | [`process`], [`supervisor`] | programs in a namespace, their logs, restarts |
 //! | [`edge`] | the two daemons with a configuration and a directory of manifests |
+//! | [`installed`], [`unit`] | the daemons as the README installs them, under their units |
 //! | [`node`], [`load`] | the NodePort responder and the load generator |
 //! | [`capture`], [`impair`] | what was on the wire; loss, cuts |
 //! | [`wait`] | the only place that polls, always with a bound |
@@ -24,6 +25,7 @@ pub mod edge;
 pub mod host;
 pub mod http;
 pub mod impair;
+pub mod installed;
 pub mod load;
 pub mod netns;
 pub mod node;
@@ -31,11 +33,13 @@ pub mod presets;
 pub mod process;
 pub mod supervisor;
 pub mod topology;
+pub mod unit;
 pub mod wait;
 
 pub use capture::Capture;
 pub use edge::Edge;
 pub use host::Host;
+pub use installed::Installed;
 pub use load::{Load, Report};
 pub use node::Node;
 pub use process::Process;

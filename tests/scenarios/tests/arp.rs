@@ -127,7 +127,7 @@ fn an_address_that_another_machine_uses_is_passed_over() -> Result<()> {
         let vip = world.serve("web", &web())?[0];
         ensure!(vip.to_string() != "192.0.2.10", "the address of another machine was announced");
         ask::tcp(world.client()?, (vip, 80).into())?;
-        let asked_for = ServiceYaml::new("asked").tcp(81, 30000).addresses("192.0.2.10");
+        let asked_for = ServiceYaml::new("asked").tcp(81, 30001).addresses("192.0.2.10");
         world.edge.manifests.service(&asked_for)?;
         let condition = world.edge.wait_reason("default/asked", "ConflictOnWire", SOON)?;
         let mac = near.leg("eth0")?.mac.to_string();

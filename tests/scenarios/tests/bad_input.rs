@@ -96,7 +96,7 @@ fn a_request_for_an_address_of_another_is_refused_by_name() -> Result<()> {
             world.edge.manifests.service(&thief)?;
             let told = world.edge.wait_reason("default/thief", "AddressHeld", SOON)?;
             ensure!(told.message.contains("default/web"), "{told:?}");
-            let outside = ServiceYaml::new("outside").tcp(80, 30001).addresses("192.0.2.77");
+            let outside = ServiceYaml::new("outside").tcp(80, 30002).addresses("192.0.2.77");
             world.edge.manifests.service(&outside)?;
             world.edge.wait_reason("default/outside", "AddressNotInPool", SOON)?;
             ensure!(ask::who_has(world.near()?, "192.0.2.77".parse()?)?.is_none(), "S1");

@@ -12,8 +12,11 @@ use roadstead_scenarios::{World, ask, scenario, world::SOON};
 
 const NAMES: [&str; 4] = ["delta", "alpha", "charlie", "bravo"];
 
+/// Every Service has a NodePort of its own, as a cluster would see to.
 fn service(name: &str) -> ServiceYaml {
-    ServiceYaml::new(name).tcp(80, 30000)
+    let node_ports = (30000..).zip(NAMES);
+    let own = node_ports.into_iter().find(|(_, known)| *known == name);
+    ServiceYaml::new(name).tcp(80, own.map_or(30031, |(port, _)| port))
 }
 
 /// The address of each Service, once all are announced.

@@ -40,7 +40,7 @@ fn an_internal_address_is_silent_outside() -> Result<()> {
                 near.ip(&format!("route add {vip} via {via}"))?;
                 ask::unanswered(near, SocketAddr::new(vip, 80))?;
             }
-            let outside = ServiceYaml::new("outside").tcp(80, 30000).dual();
+            let outside = ServiceYaml::new("outside").tcp(80, 30001).dual();
             for vip in world.serve("outside", &outside)? {
                 ensure!(ask::who_has(near, vip)? == Some(edge.leg("eth0")?.mac.to_string()));
                 ask::tcp(near, SocketAddr::new(vip, 80))?;
