@@ -377,14 +377,18 @@ fn problems_are_bounded() {
 
 #[test]
 fn objects_are_bounded_over_all_files() {
-    let many = |file: usize| -> String {
-        let name =
-            |i| format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: n{file}-{i}}}}},");
-        let items: String = (0..MAX_OBJECTS / 2).map(name).collect();
-        format!("apiVersion: v1\nkind: List\nitems: [{items}]\n")
+    let namespaces = |count: usize| {
+        let item = |index: usize| Item {
+            id: ObjectId::Namespace(format!("n{index}").into()),
+            location: Location::new("/m/a.yaml", index),
+            content: Content::Good(Object::Namespace(Arc::default())),
+        };
+        Parsed { items: (0..count).map(item).collect(), ..Parsed::default() }
     };
-    let mut dir =
-        Dir::with(&[("a.yaml", &many(0)), ("b.yaml", &many(1)), ("c.yaml", &service("c", 80))]);
+    let mut dir = Dir::with(&[]);
+    let now = dir.now;
+    dir.directory.handle_parsed(&path("a.yaml"), namespaces(MAX_OBJECTS), now);
+    dir.write("c.yaml", &service("c", 80));
     assert_eq!(dir.view().namespaces.len(), MAX_OBJECTS);
     assert_eq!(dir.services(), "");
     assert_eq!(
@@ -393,4 +397,8 @@ fn objects_are_bounded_over_all_files() {
             "/m/c.yaml: the file is not used: the other files hold 50000 objects; at most 50000 are, in all"
         ]
     );
+    // A file is not counted against itself.
+    dir.directory.handle_parsed(&path("a.yaml"), namespaces(MAX_OBJECTS - 1), now);
+    dir.write("c.yaml", &service("c", 80));
+    assert_eq!(dir.services(), "c:80");
 }
