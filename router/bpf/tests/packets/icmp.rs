@@ -86,7 +86,7 @@ fn pings_are_limited() {
     let answered =
         (0..30_000).filter(|_| rig.run(Leg::Lan, &frame, 0).0 == Verdict::Redirect).count();
     let elapsed = usize::try_from((rig.boottime() - before) / 1_000_000).expect("short");
-    assert!((10_000..=10_001 + 10 * elapsed).contains(&answered), "{answered} in {elapsed} ms");
+    assert!((10_000..=10_020 + 10 * elapsed).contains(&answered), "{answered} in {elapsed} ms");
     rig.send(Leg::Lan, &frame);
 }
 

@@ -2,13 +2,18 @@
 //! counted out, every checksum of what comes out verified. Needs root.
 
 mod arp;
+mod extensions;
 mod flow;
+mod fragments;
 mod frame;
 mod icmp;
+mod malformed;
 mod mtu;
 mod nat;
 mod ndp;
+mod policy;
 mod refuse;
 mod rig;
 mod seen;
+mod table;
 mod world;

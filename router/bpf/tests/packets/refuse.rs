@@ -182,8 +182,8 @@ fn refusals_are_limited() {
     let errors = count(&V4.udp(&rig, CLOSED, b"?"), 5_000);
     let resets = count(&V4.tcp(&rig, CLOSED, &Tcp::flags(SYN)), 30_000);
     let elapsed = usize::try_from((rig.boottime() - before) / 1_000_000).expect("short");
-    assert!((1_000..=1_001 + elapsed).contains(&errors), "{errors} in {elapsed} ms");
-    assert!((10_000..=10_001 + 10 * elapsed).contains(&resets), "{resets} in {elapsed} ms");
+    assert!((1_000..=1_002 + elapsed).contains(&errors), "{errors} in {elapsed} ms");
+    assert!((10_000..=10_020 + 10 * elapsed).contains(&resets), "{resets} in {elapsed} ms");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The program in the kernel, in a network namespace of its own, fed packet by packet.
 
-use std::{net::IpAddr, process::Command};
+use std::{net::IpAddr, ops::Range, process::Command};
 
 use libbpf_rs::{Map, MapCore as _, MapFlags, Object, ObjectBuilder, ProgramInput, ProgramMut};
 use nix::{
@@ -74,7 +74,8 @@ impl Rig {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of our own: run as root");
         let object =
             ObjectBuilder::default().open_file(OBJECT).expect("open").load().expect("load");
-        Self { object, legs: [make_leg("lan"), make_leg("rack")] }
+        make_legs();
+        Self { object, legs: [leg("lan"), leg("rack")] }
     }
 
     /// The index of a leg.
@@ -105,7 +106,7 @@ impl Rig {
     /// Ends that.
     pub(crate) fn silence(&mut self, address: IpAddr, leg: Leg) {
         let key = self.answer_key(address, leg);
-        self.map("answers").delete(&key).expect("delete");
+        self.delete("answers", &key);
     }
 
     /// Writes an element of a map.
@@ -113,9 +114,27 @@ impl Rig {
         self.map(map).update(key, value, MapFlags::ANY).expect("update");
     }
 
+    /// Deletes an element of a map.
+    pub(crate) fn delete(&mut self, map: &str, key: &[u8]) {
+        self.map(map).delete(key).expect("delete");
+    }
+
     /// Reads an element of a map.
     pub(crate) fn lookup(&self, map: &str, key: &[u8]) -> Option<Vec<u8>> {
         self.map(map).lookup(key, MapFlags::ANY).expect("lookup")
+    }
+
+    /// Makes every element of a map as old as if `seconds` had passed: `at` is where its value has the
+    /// time it was last seen.
+    pub(crate) fn age(&mut self, map: &str, at: Range<usize>, seconds: u32) {
+        let keys: Vec<Vec<u8>> = self.map(map).keys().collect();
+        assert!(!keys.is_empty(), "{map} is empty");
+        for key in keys {
+            let mut value = self.lookup(map, &key).expect("it was there");
+            let seen = u32::from_ne_bytes(value[at.clone()].try_into().expect("4 bytes"));
+            value[at.clone()].copy_from_slice(&seen.wrapping_sub(seconds).to_ne_bytes());
+            self.update(map, &key, &value);
+        }
     }
 
     /// Elements in a map.
@@ -210,11 +229,15 @@ fn context(ifindex: u32, gso_size: u32) -> [u8; 192] {
     context
 }
 
-/// A veth pair, its end named `name` with the program's view: index and MAC.
-fn make_leg(name: &str) -> (u32, Mac) {
-    ip(&format!("link add {name} type veth peer name {name}-peer"));
-    ip(&format!("link set {name} up"));
-    ip(&format!("link set {name}-peer up"));
+/// Two veth pairs.
+fn make_legs() {
+    for name in ["lan", "rack"] {
+        ip(&format!("link add {name} up type veth peer name {name}-peer"));
+    }
+}
+
+/// Index and MAC of an interface.
+fn leg(name: &str) -> (u32, Mac) {
     let described = ip(&format!("-o link show {name}"));
     let index = described.split(':').next().expect("an index").parse().expect("a number");
     let mac = described.split("link/ether ").nth(1).expect("a MAC");

@@ -49,55 +49,62 @@ impl Seen {
     /// # Panics
     /// When it is no IP packet, is cut short, or has a wrong checksum.
     pub(crate) fn parse(frame: &[u8]) -> Self {
-        let mut seen = Self::headers(&frame[14..]);
-        seen.ether =
-            (frame[..6].try_into().expect("6 bytes"), frame[6..12].try_into().expect("6 bytes"));
-        let ethertype = u16::from_be_bytes([frame[12], frame[13]]);
-        let expected = if seen.source.is_ipv4() { 0x0800 } else { 0x86dd };
-        assert_eq!(ethertype, expected, "ethertype does not fit the IP version");
-        seen.verify();
-        seen
+        Self::read(frame).unwrap_or_else(|why| panic!("{why}: {frame:02x?}"))
     }
 
-    fn headers(packet: &[u8]) -> Self {
-        match packet[0] >> 4 {
-            4 => Self::v4(packet),
-            6 => Self::v6(packet),
-            version => panic!("IP version {version}"),
+    /// The same for frames that may be anything.
+    pub(crate) fn read(frame: &[u8]) -> Result<Self, &'static str> {
+        let (ether, packet) = frame.split_at_checked(14).ok_or("no Ethernet header")?;
+        let mut seen = Self::headers(packet)?;
+        let (to, from) = ether[..12].split_at(6);
+        seen.ether = (to.try_into().expect("6 bytes"), from.try_into().expect("6 bytes"));
+        let expected: &[u8] = if seen.source.is_ipv4() { &[8, 0] } else { &[0x86, 0xdd] };
+        if &ether[12..] != expected {
+            return Err("the ethertype does not fit the IP version");
+        }
+        seen.verify()?;
+        Ok(seen)
+    }
+
+    fn headers(packet: &[u8]) -> Result<Self, &'static str> {
+        match packet.first().ok_or("no packet")? >> 4 {
+            4 => Self::v4(packet).ok_or("the IPv4 header is cut short, or its checksum wrong"),
+            6 => Self::v6(packet).ok_or("the IPv6 headers are cut short"),
+            _ => Err("neither IPv4 nor IPv6"),
         }
     }
 
-    fn v4(packet: &[u8]) -> Self {
-        let header = usize::from(packet[0] & 15) * 4;
-        assert!(header >= 20, "IPv4 header of {header} bytes");
-        assert_eq!(frame::checksum(&[&packet[..header]]), 0, "IPv4 header checksum");
-        let total = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
-        let offset = u16::from_be_bytes([packet[6], packet[7]]);
-        let fragment =
-            (offset & 0x3fff != 0).then_some(((offset & 0x1fff) * 8, offset & 0x2000 != 0));
-        Self {
+    fn v4(packet: &[u8]) -> Option<Self> {
+        let header = packet.get(..usize::from(packet[0] & 15) * 4)?;
+        if header.len() < 20 || frame::checksum(&[header]) != 0 {
+            return None;
+        }
+        let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        let offset = u16::from_be_bytes([header[6], header[7]]);
+        let is_fragment = offset & 0x3fff != 0;
+        let address = |at: usize| Some(Ipv4Addr::from(array::<4>(header, at)?).into());
+        Some(Self {
             ether: Default::default(),
-            source: Ipv4Addr::from(<[u8; 4]>::try_from(&packet[12..16]).expect("4 bytes")).into(),
-            destination: Ipv4Addr::from(<[u8; 4]>::try_from(&packet[16..20]).expect("4 bytes"))
-                .into(),
-            hop_limit: packet[8],
-            class: packet[1],
-            id: u32::from(u16::from_be_bytes([packet[4], packet[5]])),
+            source: address(12)?,
+            destination: address(16)?,
+            hop_limit: header[8],
+            class: header[1],
+            id: u32::from(u16::from_be_bytes([header[4], header[5]])),
             dont_fragment: offset & 0x4000 != 0,
-            fragment,
-            between: packet[20..header].to_vec(),
-            protocol: packet[9],
-            payload: packet[header..total.min(packet.len())].to_vec(),
-        }
+            fragment: is_fragment.then_some(((offset & 0x1fff) << 3, offset & 0x2000 != 0)),
+            between: header[20..].to_vec(),
+            protocol: header[9],
+            payload: packet.get(header.len()..total.min(packet.len()))?.to_vec(),
+        })
     }
 
-    fn v6(packet: &[u8]) -> Self {
-        let end = 40 + usize::from(u16::from_be_bytes([packet[4], packet[5]]));
+    fn v6(packet: &[u8]) -> Option<Self> {
+        let address = |at: usize| Some(Ipv6Addr::from(array::<16>(packet, at)?).into());
+        let end = 40 + usize::from(u16::from_be_bytes(array(packet, 4)?));
         let mut seen = Self {
             ether: Default::default(),
-            source: Ipv6Addr::from(<[u8; 16]>::try_from(&packet[8..24]).expect("16 bytes")).into(),
-            destination: Ipv6Addr::from(<[u8; 16]>::try_from(&packet[24..40]).expect("16 bytes"))
-                .into(),
+            source: address(8)?,
+            destination: address(24)?,
             hop_limit: packet[7],
             class: (packet[0] & 15) << 4 | packet[1] >> 4,
             id: 0,
@@ -108,25 +115,32 @@ impl Seen {
             payload: Vec::new(),
         };
         let mut at = 40;
-        while let frame::HOP_BY_HOP
-        | frame::ROUTING
-        | frame::DESTINATION_OPTIONS
-        | frame::FRAGMENT = seen.protocol
-        {
-            let header = &packet[at..];
-            let mut length = (usize::from(header[1]) + 1) * 8;
-            if seen.protocol == frame::FRAGMENT {
-                length = 8;
-                let offset = u16::from_be_bytes([header[2], header[3]]);
-                seen.fragment = Some((offset & !7, offset & 1 != 0));
-                seen.id = u32::from_be_bytes(header[4..8].try_into().expect("4 bytes"));
-            }
-            seen.between.extend(&header[..length]);
-            seen.protocol = header[0];
-            at += length;
+        while seen.begins() && seen.is_extension() {
+            at += seen.extension(packet.get(at..)?)?;
         }
-        seen.payload = packet[at..end.min(packet.len())].to_vec();
-        seen
+        seen.payload = packet.get(at..end.min(packet.len()))?.to_vec();
+        Some(seen)
+    }
+
+    fn is_extension(&self) -> bool {
+        matches!(
+            self.protocol,
+            frame::HOP_BY_HOP | frame::ROUTING | frame::DESTINATION_OPTIONS | frame::FRAGMENT
+        )
+    }
+
+    /// Steps over an extension header; its length.
+    fn extension(&mut self, header: &[u8]) -> Option<usize> {
+        let mut length = (usize::from(*header.get(1)?) + 1) * 8;
+        if self.protocol == frame::FRAGMENT {
+            length = 8;
+            let offset = u16::from_be_bytes(array(header, 2)?);
+            self.fragment = Some((offset & !7, offset & 1 != 0));
+            self.id = u32::from_be_bytes(array(header, 4)?);
+        }
+        self.between.extend(header.get(..length)?);
+        self.protocol = header[0];
+        Some(length)
     }
 
     /// Whether the packet holds the beginning of its payload.
@@ -134,22 +148,23 @@ impl Seen {
         self.fragment.is_none_or(|(offset, _)| offset == 0)
     }
 
-    fn verify(&self) {
-        if self.fragment.is_none() {
-            assert!(self.sum_holds(), "checksum of protocol {} is wrong", self.protocol);
+    fn verify(&self) -> Result<(), &'static str> {
+        if self.fragment.is_some() {
+            return Ok(());
         }
-        if self.fragment.is_none() && self.is_error() {
-            self.verify_quote();
+        if !self.sum_holds() {
+            return Err("the transport checksum is wrong");
         }
+        if self.is_error() { self.verify_quote() } else { Ok(()) }
     }
 
     /// Whether the transport's checksum holds over the payload.
     pub(crate) fn sum_holds(&self) -> bool {
         let payload = &self.payload;
+        let unsummed = self.protocol == frame::UDP && payload.get(6..8) == Some(&[0, 0]);
         match self.protocol {
-            frame::UDP if self.source.is_ipv4() && payload[6..8] == [0, 0] => true,
+            frame::UDP if unsummed => self.source.is_ipv4(),
             frame::ICMP => frame::checksum(&[payload]) == 0,
-            frame::UDP if payload[6..8] == [0, 0] => false,
             frame::TCP | frame::UDP | frame::ICMP6 => {
                 let pseudo =
                     frame::pseudo(self.source, self.destination, self.protocol, payload.len());
@@ -160,24 +175,27 @@ impl Seen {
     }
 
     fn is_error(&self) -> bool {
-        match self.protocol {
-            frame::ICMP => matches!(self.payload[0], 3 | 4 | 5 | 11 | 12),
-            frame::ICMP6 => self.payload[0] < 128,
+        match (self.protocol, self.payload.first()) {
+            (frame::ICMP, Some(kind)) => matches!(kind, 3 | 4 | 5 | 11 | 12),
+            (frame::ICMP6, Some(kind)) => *kind < 128,
             _ => false,
         }
     }
 
     /// The quoted packet's IP checksum always, its transport's where it is there whole.
-    fn verify_quote(&self) {
-        let body = &self.payload[8..];
-        let whole = match body[0] >> 4 {
-            4 => usize::from(u16::from_be_bytes([body[2], body[3]])) <= body.len(),
-            _ => usize::from(u16::from_be_bytes([body[4], body[5]])) + 40 <= body.len(),
+    fn verify_quote(&self) -> Result<(), &'static str> {
+        let body = self.payload.get(8..).ok_or("an error without a quotation")?;
+        let inner = Self::headers(body)?;
+        let whole = match (inner.source, array(body, 2), array(body, 4)) {
+            (IpAddr::V4(_), Some(total), _) => usize::from(u16::from_be_bytes(total)),
+            (_, _, Some(payload)) => usize::from(u16::from_be_bytes(payload)) + 40,
+            _ => usize::MAX,
         };
-        let inner = Self::headers(body);
-        if whole && inner.fragment.is_none() && inner.protocol != frame::ICMP {
-            assert!(inner.sum_holds(), "checksum of the quoted packet is wrong");
+        let complete = whole <= body.len() && inner.fragment.is_none();
+        if complete && inner.protocol != frame::ICMP && !inner.sum_holds() {
+            return Err("the checksum of the quoted packet is wrong");
         }
+        Ok(())
     }
 
     /// Source and destination with their ports.
@@ -223,7 +241,7 @@ impl Seen {
     /// The packet quoted in the ICMP error.
     pub(crate) fn quote(&self) -> Quote {
         assert!(self.is_error(), "not an ICMP error: {self:?}");
-        let inner = Self::headers(&self.payload[8..]);
+        let inner = Self::headers(&self.payload[8..]).expect("verified");
         let (source, destination) = inner.ends();
         Quote {
             source,
@@ -233,4 +251,9 @@ impl Seen {
             beyond: inner.payload[4..].to_vec(),
         }
     }
+}
+
+/// `N` bytes at an offset.
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
 }

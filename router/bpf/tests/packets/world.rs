@@ -151,6 +151,11 @@ fn frontend_key(end: SocketAddr, protocol: u8) -> Vec<u8> {
     [&address(end.ip())[..], &end.port().to_be_bytes(), &[protocol], &[0; 5]].concat()
 }
 
+fn range_key(set: u32, prefix: IpAddr, length: u32) -> Vec<u8> {
+    let bits = 32 + length + if prefix.is_ipv4() { 96 } else { 0 };
+    [&bits.to_ne_bytes()[..], &set.to_ne_bytes(), &address(prefix)].concat()
+}
+
 /// What a test may change about a frontend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frontend {
@@ -186,6 +191,7 @@ impl Rig {
         let mut rig = Self::new();
         rig.put_leg(0, Leg::Lan, MTU);
         rig.put_leg(1, Leg::Rack, MTU);
+        rig.settings(|settings| settings.half_open_budget(1_024));
         rig.put_vip(HOST, 2, u32::MAX);
         for family in FAMILIES {
             rig.put_family(&family);
@@ -241,9 +247,19 @@ impl Rig {
         self.settings(|settings| settings.class(vip, 1));
     }
 
-    pub(crate) fn put_snat(&mut self, id: u16, snat: IpAddr, (low, high): (u16, u16)) {
+    /// A SNAT address of the program's own.
+    pub(crate) fn put_snat(&mut self, id: u16, snat: IpAddr, ports: (u16, u16)) {
+        self.write_snat(id, snat, ports, false);
+    }
+
+    /// A SNAT address that the host's sockets use too.
+    pub(crate) fn put_shared_snat(&mut self, id: u16, snat: IpAddr, ports: (u16, u16)) {
+        self.write_snat(id, snat, ports, true);
+    }
+
+    fn write_snat(&mut self, id: u16, snat: IpAddr, (low, high): (u16, u16), shared: bool) {
         let ports = [low.to_ne_bytes(), high.to_ne_bytes()].concat();
-        let value = [&address(snat)[..], &ports, &[0, 1, 0, 0]].concat();
+        let value = [&address(snat)[..], &ports, &[u8::from(shared), 1, 0, 0]].concat();
         self.update("snats", &u32::from(id).to_ne_bytes(), &value);
         self.settings(|settings| {
             settings.class(snat, 2);
@@ -288,6 +304,19 @@ impl Rig {
         self.update("table_refs", &table.to_ne_bytes(), &(table + 1).to_ne_bytes());
     }
 
+    /// Allows a prefix in a set of source ranges, and tells the program that ranges have changed.
+    pub(crate) fn allow(&mut self, set: u32, prefix: IpAddr, length: u32) {
+        let key = range_key(set, prefix, length);
+        self.update("ranges", &key, &[1]);
+        self.settings(|settings| settings.ranges_changed());
+    }
+
+    /// Disallows it.
+    pub(crate) fn disallow(&mut self, set: u32, prefix: IpAddr, length: u32) {
+        self.delete("ranges", &range_key(set, prefix, length));
+        self.settings(|settings| settings.ranges_changed());
+    }
+
     pub(crate) fn put_leg(&mut self, slot: usize, leg: Leg, mtu: u16) {
         let (ifindex, mac) = (self.ifindex(leg), self.mac(leg));
         self.settings(|settings| settings.leg(slot, ifindex, mtu, mac));
@@ -316,6 +345,11 @@ impl Settings<'_> {
         let at = LEGS + slot * 12;
         let leg = [&ifindex.to_ne_bytes()[..], &mtu.to_ne_bytes(), &mac].concat();
         self.0[at..at + 12].copy_from_slice(&leg);
+    }
+
+    fn ranges_changed(&mut self) {
+        let generation = u32::from_ne_bytes(self.0[12..16].try_into().expect("4 bytes"));
+        self.0[12..16].copy_from_slice(&(generation + 1).to_ne_bytes());
     }
 
     /// The half-open budget.

@@ -1,0 +1,138 @@
+//! What the flow table withstands: floods, ports used up, time.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    flow,
+    frame::{ACK, FIN, RST, SYN, Tcp},
+    rig::{Leg, Rig, Verdict},
+    world::{Backend, CLIENT_PORT, FAMILIES, HTTP, V4},
+};
+
+#[test]
+fn a_flood_of_syns_costs_no_more_than_its_budget_and_no_connection() {
+    for family in FAMILIES {
+        let mut rig = Rig::serving();
+        rig.settings(|settings| settings.half_open_budget(64));
+        let kept = flow::open_tcp(&rig, &family, CLIENT_PORT);
+        for port in 2_000..4_000 {
+            let syn = family.tcp_from(&rig, port, HTTP, &Tcp::flags(SYN));
+            assert_eq!(rig.run(Leg::Lan, &syn, 0).0, Verdict::Redirect);
+        }
+        assert!(rig.count("flows") <= 65, "{} flows", rig.count("flows"));
+        assert_eq!(rig.count("replies"), rig.count("flows"));
+        let outcome = rig.send(Leg::Rack, &kept.from_node(&rig, &Tcp::data(5)));
+        assert_eq!(outcome.verdict, Verdict::Redirect);
+    }
+}
+
+#[test]
+fn clients_with_the_same_port_get_different_ones_towards_the_node() {
+    for family in FAMILIES {
+        let rig = Rig::serving();
+        let mut seen = BTreeSet::new();
+        for host in 1..=100_u8 {
+            let mut other = family;
+            other.client = match family.client {
+                std::net::IpAddr::V4(v4) => {
+                    let [a, b, c, _] = v4.octets();
+                    [a, b, c, host].into()
+                }
+                std::net::IpAddr::V6(v6) => {
+                    let mut octets = v6.octets();
+                    octets[15] = host;
+                    octets.into()
+                }
+            };
+            let flow = flow::half_open_tcp(&rig, &other, CLIENT_PORT);
+            assert!(seen.insert((flow.snat, flow.node)), "{flow:?} is taken");
+        }
+    }
+}
+
+#[test]
+fn ports_used_up_are_counted_and_never_stolen() {
+    let mut rig = Rig::serving();
+    rig.put_snat(0, V4.snat, (5_000, 5_003));
+    rig.put_table(0, &[V4.backend(0)]);
+    let mut kept = Vec::new();
+    for port in 20_000..20_004 {
+        kept.push(flow::open_tcp(&rig, &V4, port));
+    }
+    let syn = V4.tcp_from(&rig, 20_004, HTTP, &Tcp::flags(SYN));
+    rig.send(Leg::Lan, &syn).assert_dropped("snat-exhausted", "four ports, four connections");
+    for flow in &kept {
+        let outcome = rig.send(Leg::Rack, &flow.from_node(&rig, &Tcp::data(5)));
+        assert_eq!(outcome.verdict, Verdict::Redirect);
+    }
+    // A connection that is over gives its port to the next.
+    rig.send(Leg::Lan, &V4.tcp_from(&rig, 20_001, HTTP, &Tcp::flags(RST)));
+    let next = flow::half_open_tcp(&rig, &V4, 20_004);
+    assert_eq!((next.snat, next.node), (kept[1].snat, kept[1].node));
+    assert_eq!(rig.count("replies"), 4);
+}
+
+#[test]
+fn a_second_snat_address_takes_over_where_the_first_is_full() {
+    let mut rig = Rig::serving();
+    let second = "198.51.100.3".parse().expect("an address");
+    rig.put_snat(0, V4.snat, (5_000, 5_003));
+    rig.put_snat(2, second, (5_000, 5_003));
+    rig.put_snat(1, second, (5_000, 5_003));
+    let backend = rig.backend(&V4, 0, V4.nodes[0]);
+    rig.put_backend(V4.backend(0), &Backend { snat: (0, 2), ..backend });
+    rig.put_table(0, &[V4.backend(0)]);
+    let flows: BTreeSet<_> =
+        (20_000..20_008).map(|port| flow::open_tcp(&rig, &V4, port).snat).collect();
+    assert_eq!(flows.len(), 8);
+    assert_eq!(flows.iter().map(|end| end.ip()).collect::<BTreeSet<_>>().len(), 2);
+}
+
+#[test]
+fn a_port_of_the_hosts_own_socket_is_avoided() {
+    let rig = {
+        let mut rig = Rig::serving();
+        rig.put_shared_snat(0, V4.snat, (1_024, 65_535));
+        rig.put_table(0, &[V4.backend(0)]);
+        rig
+    };
+    crate::rig::ip("link set lo up");
+    crate::rig::ip(&format!("addr add {}/32 dev lo", V4.snat));
+    let listener =
+        std::net::TcpListener::bind((V4.snat, CLIENT_PORT)).expect("the client's port is free");
+    let flow = flow::half_open_tcp(&rig, &V4, CLIENT_PORT);
+    assert_ne!(flow.snat.port(), CLIENT_PORT);
+    drop(listener);
+    let other = flow::half_open_tcp(&rig, &V4, CLIENT_PORT + 1);
+    assert_eq!(other.snat.port(), CLIENT_PORT + 1, "the client's own port is tried first");
+}
+
+#[test]
+fn a_reset_out_of_nowhere_does_not_end_a_connection() {
+    for family in FAMILIES {
+        let rig = Rig::serving();
+        let flow = flow::open_tcp(&rig, &family, CLIENT_PORT);
+        rig.send(Leg::Lan, &family.tcp(&rig, HTTP, &Tcp::flags(RST)));
+        let outcome = rig.send(Leg::Rack, &flow.from_node(&rig, &Tcp::data(5)));
+        assert_eq!(outcome.verdict, Verdict::Redirect);
+        let outcome = rig.send(Leg::Lan, &family.tcp(&rig, HTTP, &Tcp::data(5)));
+        assert_eq!((outcome.verdict, outcome.counted.len()), (Verdict::Redirect, 0));
+    }
+}
+
+#[test]
+fn an_old_connections_place_is_taken_by_the_clients_next_syn() {
+    for family in FAMILIES {
+        let mut rig = Rig::serving();
+        let flow = flow::open_tcp(&rig, &family, CLIENT_PORT);
+        let other = usize::from(flow.node.ip() == family.nodes[0]);
+        rig.put_table(rig.frontend(&family, HTTP, 0).table, &[family.backend(other)]);
+        for flags in [FIN | ACK, ACK] {
+            rig.send(Leg::Lan, &family.tcp(&rig, HTTP, &Tcp::flags(flags)));
+            rig.send(Leg::Rack, &flow.from_node(&rig, &Tcp::flags(flags)));
+        }
+        let next = flow::half_open_tcp(&rig, &family, CLIENT_PORT);
+        assert_eq!(next.node.ip(), family.nodes[other], "a closed connection's SYN chooses again");
+        assert_eq!((rig.count("flows"), rig.count("replies")), (1, 1));
+    }
+}
