@@ -32,6 +32,11 @@ pub struct Input<'a> {
     pub conflicts: &'a BTreeMap<IpAddr, Conflict>,
 }
 
+/// How often a run goes over all Services at most. Two or three rounds are usual; a longer chain of
+/// Services that wait for one another takes one round a link, and whatever is beyond this waits
+/// for the next run. A defect that would never end costs a second instead of the daemon.
+const ROUNDS: usize = 64;
+
 /// Assigns addresses. Holds the ledger, and nothing that a restart would miss.
 #[derive(Clone, Debug, Default)]
 pub struct Allocator {
@@ -91,10 +96,10 @@ impl Allocator {
         run.let_go_outside_pools();
         run.free_unwanted_ports(&wishes);
         // What one Service does may serve another that was refused before it: the last free
-        // address taken opens a pool that is shared when full. The rounds end, since a Service
-        // moves only to where it fits, and what fits goes on fitting while the input is the same.
+        // address taken opens a pool that is shared when full. The rounds end by themselves, since
+        // a Service moves only to where it fits, and what fits goes on fitting.
         run.book.was_stirred();
-        loop {
+        for _ in 0..ROUNDS {
             run.round(&order);
             if !run.book.was_stirred() {
                 break;

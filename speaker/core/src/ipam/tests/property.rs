@@ -189,8 +189,40 @@ fn nothing_is_lost(
     let after = holds(world);
     for (held, hold) in before {
         assert!(after.contains_key(held) || released == Some(held), "{held:?} vanished");
-        if !hold.leaving && world.snapshot.services.contains_key(&held.1) {
+        let there = world.snapshot.services.contains_key(&held.1);
+        if !hold.leaving && there {
             assert!(!live(world, &held.1).is_empty(), "{} lost its last address", held.1);
+        }
+        if !hold.leaving && !there {
+            let doubt = world.snapshot.sources.get(&local()) == Some(&SourceState::Unread);
+            assert_eq!(!after[held].leaving, doubt, "doubt holds, knowledge withdraws: {held:?}");
+        }
+    }
+}
+
+/// Whoever moved in was let in by the rules: nothing barred, no strangers, both families or none.
+fn newcomers_are_welcome(before: &BTreeMap<(IpAddr, ServiceKey), Hold>, world: &World) {
+    let after = holds(world);
+    for ((address, service), hold) in after.iter().filter(|(held, _)| !before.contains_key(*held)) {
+        let pool = pool_of(world, *address).expect("a pool");
+        assert!(!is_barred(world, pool, *address), "{service} was given the barred {address}");
+        for ((_, other), theirs) in after.iter().filter(|((a, s), _)| a == address && s != service)
+        {
+            let same_key = hold.sharing_key.is_some() && hold.sharing_key == theirs.sharing_key;
+            let welcome = match pool.sharing {
+                Sharing::Off => false,
+                Sharing::Key => same_key && other.namespace == service.namespace,
+                Sharing::KeyAcrossNamespaces => same_key,
+                Sharing::WhenFull => true,
+            };
+            assert!(welcome, "{service} and {other} may not meet on {address}");
+        }
+    }
+    for service in world.snapshot.services.values() {
+        let lived = before.iter().any(|((_, s), hold)| *s == service.key && !hold.leaving);
+        let requires_both = matches!(service.families, Families::RequireDual { .. });
+        if requires_both && !lived {
+            assert_ne!(live(world, &service.key).len(), 1, "{} has one of two", service.key);
         }
     }
 }
@@ -312,6 +344,7 @@ fn step(world: &mut World, before: &Outcome, event: &Event) -> Outcome {
     let text = world.allocator.ledger().encode();
     let outcome = world.run();
     nothing_is_lost(&held, world, released.as_ref());
+    newcomers_are_welcome(&held, world);
     assignments_are_sound(world, &outcome);
     nobody_waits_in_vain(world);
     the_content_stay(before, &outcome, world, event);
