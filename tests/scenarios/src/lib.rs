@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub mod demo;
+pub mod installed;
 pub mod restarts;
 pub mod world;
 

@@ -18,11 +18,6 @@ impl Manifests {
         Self { dir }
     }
 
-    /// A directory that is there or will be.
-    pub fn in_directory(dir: PathBuf) -> Self {
-        Self::new(dir)
-    }
-
     /// The directory.
     pub fn dir(&self) -> &PathBuf {
         &self.dir
