@@ -10,7 +10,7 @@ use crate::{
 fn send(rig: &Rig, extensions: Vec<(u8, Vec<u8>)>) -> Outcome {
     let ip = Ip { extensions, ..Ip::new(V6.client, V6.vip) };
     let segment = Tcp::flags(SYN).segment(V6.client_at(CLIENT_PORT), V6.vip_at(HTTP));
-    rig.send(Leg::Lan, &V6.from_client(rig, &ip, frame::TCP, &segment))
+    rig.send(Leg::Lan, &V6.client_sends(rig, &ip, frame::TCP, &segment))
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn no_next_header_and_unknown_ones_open_nothing() {
     let rig = Rig::serving();
     for protocol in [59, 135, 139, 253] {
         let ip = Ip::new(V6.client, V6.vip);
-        let frame = V6.from_client(&rig, &ip, protocol, &[0; 40]);
+        let frame = V6.client_sends(&rig, &ip, protocol, &[0; 40]);
         rig.send(Leg::Lan, &frame).assert_dropped("protocol", "no transport header");
     }
 }

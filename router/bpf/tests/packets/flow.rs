@@ -19,16 +19,16 @@ pub(crate) struct Translated {
 
 impl Translated {
     /// A segment from the node.
-    pub(crate) fn from_node(&self, rig: &Rig, tcp: &Tcp) -> Vec<u8> {
+    pub(crate) fn node_sends(&self, rig: &Rig, tcp: &Tcp) -> Vec<u8> {
         let ip = Ip::new(self.node.ip(), self.snat.ip());
-        self.family.from_node(rig, &ip, frame::TCP, &tcp.segment(self.node, self.snat))
+        self.family.node_sends(rig, &ip, frame::TCP, &tcp.segment(self.node, self.snat))
     }
 
     /// A datagram from the node.
-    pub(crate) fn udp_from_node(&self, rig: &Rig, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn udp_node_sends(&self, rig: &Rig, payload: &[u8]) -> Vec<u8> {
         let ip = Ip::new(self.node.ip(), self.snat.ip());
         let datagram = frame::datagram(self.node, self.snat, payload);
-        self.family.from_node(rig, &ip, frame::UDP, &datagram)
+        self.family.node_sends(rig, &ip, frame::UDP, &datagram)
     }
 }
 
@@ -36,7 +36,7 @@ impl Translated {
 pub(crate) fn open_tcp(rig: &Rig, family: &Family, port: u16) -> Translated {
     let flow = half_open_tcp(rig, family, port);
     assert_eq!(
-        rig.send(Leg::Rack, &flow.from_node(rig, &Tcp::flags(SYN | ACK))).verdict,
+        rig.send(Leg::Rack, &flow.node_sends(rig, &Tcp::flags(SYN | ACK))).verdict,
         Verdict::Redirect
     );
     let ack = family.tcp_from(rig, port, HTTP, &Tcp::flags(ACK));

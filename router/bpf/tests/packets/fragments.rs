@@ -41,7 +41,7 @@ fn reassembled(outcomes: &[Outcome]) -> Seen {
 fn from_client(rig: &Rig, family: &Family, ip: &Ip, protocol: u8, l4: &[u8]) -> Vec<Outcome> {
     fragments(ip, l4)
         .iter()
-        .map(|(ip, part)| rig.send(Leg::Lan, &family.from_client(rig, ip, protocol, part)))
+        .map(|(ip, part)| rig.send(Leg::Lan, &family.client_sends(rig, ip, protocol, part)))
         .collect()
 }
 
@@ -63,7 +63,7 @@ fn a_datagram_in_fragments_goes_there_and_back() {
         let answer = frame::datagram(node, snat, &payload);
         let back: Vec<Outcome> = fragments(&Ip::new(node.ip(), snat.ip()), &answer)
             .iter()
-            .map(|(ip, part)| rig.send(Leg::Rack, &family.from_node(&rig, ip, frame::UDP, part)))
+            .map(|(ip, part)| rig.send(Leg::Rack, &family.node_sends(&rig, ip, frame::UDP, part)))
             .collect();
         let whole = reassembled(&back);
         assert_eq!(whole.ends(), (family.vip_at(DNS), family.client_at(CLIENT_PORT)));
@@ -98,8 +98,7 @@ fn later_fragments_may_come_in_any_order_after_the_first() {
         let outcomes: Vec<Outcome> = [0, 3, 1, 2]
             .map(|index: usize| &parts[index])
             .iter()
-            .map(|(ip, part)| rig.send(Leg::Lan, &family.from_client(&rig, ip, frame::UDP, part)))
-            .into_iter()
+            .map(|(ip, part)| rig.send(Leg::Lan, &family.client_sends(&rig, ip, frame::UDP, part)))
             .collect();
         assert_eq!(reassembled(&outcomes).data(), frame::bytes(1_900));
     }
@@ -110,7 +109,7 @@ fn a_fragment_before_its_first_is_dropped_and_counted() {
     for family in FAMILIES {
         let rig = Rig::serving();
         let ip = Ip { fragment: Some((480, false)), ..Ip::new(family.client, family.vip) };
-        let frame = family.from_client(&rig, &ip, frame::UDP, &[0; 100]);
+        let frame = family.client_sends(&rig, &ip, frame::UDP, &[0; 100]);
         rig.send(Leg::Lan, &frame).assert_dropped("fragment-unknown", "no first fragment");
     }
 }
@@ -119,10 +118,10 @@ fn a_fragment_before_its_first_is_dropped_and_counted() {
 fn a_fragment_to_the_hosts_own_address_is_the_hosts() {
     let rig = Rig::serving();
     let ip = Ip { fragment: Some((480, false)), ..Ip::new(V4.client, HOST) };
-    let frame = V4.from_client(&rig, &ip, frame::UDP, &[0; 100]);
+    let frame = V4.client_sends(&rig, &ip, frame::UDP, &[0; 100]);
     rig.send(Leg::Lan, &frame).assert_untouched(&frame, "the host's");
     let ip = Ip { fragment: Some((480, false)), ..Ip::new(V4.nodes[0], V4.snat) };
-    let frame = V4.from_node(&rig, &ip, frame::UDP, &[0; 100]);
+    let frame = V4.node_sends(&rig, &ip, frame::UDP, &[0; 100]);
     rig.send(Leg::Rack, &frame).assert_untouched(&frame, "the host's");
 }
 
@@ -134,7 +133,7 @@ fn another_datagrams_fragment_is_not_mixed_in() {
         let datagram =
             frame::datagram(family.client_at(CLIENT_PORT), family.vip_at(DNS), &frame::bytes(900));
         let parts = fragments(&ip, &datagram);
-        rig.send(Leg::Lan, &family.from_client(&rig, &parts[0].0, frame::UDP, &parts[0].1));
+        rig.send(Leg::Lan, &family.client_sends(&rig, &parts[0].0, frame::UDP, &parts[0].1));
         let later = &parts[1].0;
         let mut others =
             vec![Ip { id: 0x4321, ..later.clone() }, Ip { source: family.router, ..later.clone() }];
@@ -143,7 +142,7 @@ fn another_datagrams_fragment_is_not_mixed_in() {
             others.push(Ip { id: later.id | 0x10_0000, ..later.clone() });
         }
         for other in others {
-            let frame = family.from_client(&rig, &other, frame::UDP, &parts[1].1);
+            let frame = family.client_sends(&rig, &other, frame::UDP, &parts[1].1);
             rig.send(Leg::Lan, &frame).assert_dropped("fragment-unknown", "another datagram");
         }
     }
@@ -155,9 +154,9 @@ fn fragments_are_forgotten_in_time() {
     let ip = Ip::new(V4.client, V4.vip);
     let datagram = frame::datagram(V4.client_at(CLIENT_PORT), V4.vip_at(DNS), &frame::bytes(900));
     let parts = fragments(&ip, &datagram);
-    rig.send(Leg::Lan, &V4.from_client(&rig, &parts[0].0, frame::UDP, &parts[0].1));
+    rig.send(Leg::Lan, &V4.client_sends(&rig, &parts[0].0, frame::UDP, &parts[0].1));
     rig.age("fragments", 4..8, 31);
-    let frame = V4.from_client(&rig, &parts[1].0, frame::UDP, &parts[1].1);
+    let frame = V4.client_sends(&rig, &parts[1].0, frame::UDP, &parts[1].1);
     rig.send(Leg::Lan, &frame).assert_dropped("fragment-unknown", "31 seconds later");
 }
 
@@ -166,7 +165,7 @@ fn an_atomic_fragment_is_a_packet() {
     let rig = Rig::serving();
     let ip = Ip { fragment: Some((0, false)), ..Ip::new(V6.client, V6.vip) };
     let segment = Tcp::flags(SYN).segment(V6.client_at(CLIENT_PORT), V6.vip_at(HTTP));
-    let outcome = rig.send(Leg::Lan, &V6.from_client(&rig, &ip, frame::TCP, &segment));
+    let outcome = rig.send(Leg::Lan, &V6.client_sends(&rig, &ip, frame::TCP, &segment));
     assert_eq!(outcome.verdict, Verdict::Redirect);
     let seen = Seen::parse(&outcome.frame);
     assert_eq!((seen.fragment, seen.ends().1.port()), (Some((0, false)), world::HTTP_NODE));
@@ -181,7 +180,7 @@ fn extension_headers_within_the_fragments_are_followed() {
     let options = [&[frame::UDP, 0, 1, 4, 0, 0, 0, 0][..], &datagram].concat();
     let ip = Ip::new(V6.client, V6.vip);
     for (ip, part) in fragments(&ip, &options) {
-        let frame = V6.from_client(&rig, &ip, frame::DESTINATION_OPTIONS, &part);
+        let frame = V6.client_sends(&rig, &ip, frame::DESTINATION_OPTIONS, &part);
         let outcome = rig.send(Leg::Lan, &frame);
         assert_eq!((outcome.verdict, outcome.counted.len()), (Verdict::Redirect, 0));
         assert!(V6.nodes.contains(&Seen::parse(&outcome.frame).destination));
@@ -196,9 +195,9 @@ fn a_first_fragment_to_a_closed_port_is_refused_and_later_ones_are_not_answered(
         let to = family.vip_at(world::CLOSED);
         let datagram = frame::datagram(family.client_at(CLIENT_PORT), to, &frame::bytes(900));
         let parts = fragments(&ip, &datagram);
-        let first = family.from_client(&rig, &parts[0].0, frame::UDP, &parts[0].1);
+        let first = family.client_sends(&rig, &parts[0].0, frame::UDP, &parts[0].1);
         assert_eq!(rig.send(Leg::Lan, &first).verdict, Verdict::Redirect);
-        let later = family.from_client(&rig, &parts[1].0, frame::UDP, &parts[1].1);
+        let later = family.client_sends(&rig, &parts[1].0, frame::UDP, &parts[1].1);
         rig.send(Leg::Lan, &later).assert_dropped("closed-port", "a later fragment");
     }
 }

@@ -113,7 +113,7 @@ impl Ip {
         header.extend(&self.id.to_be_bytes()[2..]);
         let (offset, more) = self.fragment.unwrap_or((0, false));
         let df = u16::from(self.dont_fragment && self.fragment.is_none()) << 14;
-        header.extend((df | u16::from(more) << 13 | offset / 8).to_be_bytes());
+        header.extend((df | (u16::from(more) << 13) | (offset / 8)).to_be_bytes());
         header.extend([self.hop_limit, protocol, 0, 0]);
         header.extend(octets(self.source));
         header.extend(octets(self.destination));

@@ -23,7 +23,7 @@ const REST: [u8; 4] = [0, 0, 5, 0];
 fn ping(rig: &Rig, family: &Family, ip: &Ip, length: usize) -> Vec<u8> {
     let (protocol, message) =
         family.icmp((ip.source, ip.destination), ECHO, [0x12, 0x34, 0, 7], &frame::bytes(length));
-    family.from_client(rig, ip, protocol, &message)
+    family.client_sends(rig, ip, protocol, &message)
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_ping_in_fragments_is_dropped_by_name() {
         first.assert_dropped("fragmented-icmp", "the first fragment");
         let protocol = if family.vip.is_ipv4() { frame::ICMP } else { frame::ICMP6 };
         let ip = Ip { fragment: Some((64, false)), ..ip };
-        let second = rig.send(Leg::Lan, &family.from_client(&rig, &ip, protocol, &[0; 16]));
+        let second = rig.send(Leg::Lan, &family.client_sends(&rig, &ip, protocol, &[0; 16]));
         second.assert_dropped("fragmented-icmp", "the second fragment");
     }
 }
@@ -98,7 +98,7 @@ fn other_messages_to_a_vip_are_dropped_by_name() {
             let ip = Ip::new(family.client, family.vip);
             let (protocol, message) =
                 family.icmp((family.client, family.vip), kinds, [0; 4], &[0; 40]);
-            let frame = family.from_client(&rig, &ip, protocol, &message);
+            let frame = family.client_sends(&rig, &ip, protocol, &message);
             rig.send(Leg::Lan, &frame).assert_dropped("protocol", "neither echo nor error");
         }
     }
@@ -109,7 +109,7 @@ fn neighbour_discovery_with_a_vip_is_left_alone() {
     let rig = Rig::serving();
     for kind in 133..=137 {
         let message = frame::message((V6.client, V6.vip), (kind, 0), [0; 4], &[0; 40]);
-        let frame = V6.from_client(&rig, &Ip::new(V6.client, V6.vip), frame::ICMP6, &message);
+        let frame = V6.client_sends(&rig, &Ip::new(V6.client, V6.vip), frame::ICMP6, &message);
         rig.send(Leg::Lan, &frame).assert_untouched(&frame, "neighbour discovery");
     }
 }
@@ -141,8 +141,8 @@ fn error(
     let (protocol, message) = family.icmp((from, to), kinds, REST, quoted);
     let ip = Ip::new(from, to);
     match leg {
-        Leg::Lan => family.from_client(rig, &ip, protocol, &message),
-        Leg::Rack => family.from_node(rig, &ip, protocol, &message),
+        Leg::Lan => family.client_sends(rig, &ip, protocol, &message),
+        Leg::Rack => family.node_sends(rig, &ip, protocol, &message),
     }
 }
 
@@ -306,7 +306,7 @@ fn an_error_out_of_hops_goes_nowhere() {
         let (protocol, message) =
             family.icmp((flow.node.ip(), family.snat), TIME_EXCEEDED, REST, &packet);
         let ip = Ip { hop_limit: 1, ..Ip::new(flow.node.ip(), family.snat) };
-        let frame = family.from_node(&rig, &ip, protocol, &message);
+        let frame = family.node_sends(&rig, &ip, protocol, &message);
         rig.send(Leg::Rack, &frame).assert_dropped("ttl", "no errors about errors");
     }
 }

@@ -7,6 +7,7 @@ mod flow;
 mod fragments;
 mod frame;
 mod icmp;
+mod live;
 mod malformed;
 mod mtu;
 mod nat;

@@ -43,7 +43,7 @@ fn an_error_cut_anywhere_is_translated_whole_or_not_at_all() {
             let (protocol, message) =
                 family.icmp(ends, [(3, 1), (1, 3)], [0; 4], &packet[..length]);
             let ip = Ip::new(ends.0, ends.1);
-            let frame = family.from_node(&rig, &ip, protocol, &message);
+            let frame = family.node_sends(&rig, &ip, protocol, &message);
             let outcome = rig.send(Leg::Rack, &frame);
             if outcome.verdict == Verdict::Redirect {
                 let quote = Seen::parse(&outcome.frame).quote();

@@ -41,7 +41,7 @@ fn a_packet_that_just_fits_goes_on() {
         let (rig, flow) = narrow(&family);
         let outcome = rig.send(Leg::Lan, &family.tcp(&rig, HTTP, &filling(&family, 1_300)));
         assert_eq!((outcome.verdict, outcome.counted.len()), (Verdict::Redirect, 0));
-        let outcome = rig.send(Leg::Rack, &flow.from_node(&rig, &filling(&family, 1_400)));
+        let outcome = rig.send(Leg::Rack, &flow.node_sends(&rig, &filling(&family, 1_400)));
         assert_eq!((outcome.verdict, outcome.counted.len()), (Verdict::Redirect, 0));
         assert_eq!(Seen::parse(&outcome.frame).ends().0, family.vip_at(HTTP));
     }
@@ -65,7 +65,7 @@ fn the_client_is_told_of_the_nodes_link_by_the_vip() {
 fn the_node_is_told_of_the_clients_link_by_the_address_it_speaks_with() {
     for family in FAMILIES {
         let (rig, flow) = narrow(&family);
-        let outcome = rig.send(Leg::Rack, &flow.from_node(&rig, &filling(&family, 1_401)));
+        let outcome = rig.send(Leg::Rack, &flow.node_sends(&rig, &filling(&family, 1_401)));
         let seen = assert_too_big(&outcome, &family, 1_400);
         assert_eq!((seen.source, seen.destination), (family.snat, flow.node.ip()));
         assert_eq!(seen.ether, (world::node_mac(0), rig.mac(Leg::Rack)));
@@ -78,7 +78,7 @@ fn a_sender_without_df_is_told_too() {
     let (rig, _) = narrow(&V4);
     let ip = Ip { dont_fragment: false, ..Ip::new(V4.client, V4.vip) };
     let segment = filling(&V4, 1_301).segment(V4.client_at(CLIENT_PORT), V4.vip_at(HTTP));
-    let outcome = rig.send(Leg::Lan, &V4.from_client(&rig, &ip, frame::TCP, &segment));
+    let outcome = rig.send(Leg::Lan, &V4.client_sends(&rig, &ip, frame::TCP, &segment));
     assert_too_big(&outcome, &V4, 1_300);
 }
 
@@ -114,14 +114,14 @@ fn a_packet_out_of_hops_is_answered_to_its_sender() {
             let ip = Ip { hop_limit, ..Ip::new(family.client, family.vip) };
             let ends = (family.client_at(CLIENT_PORT), family.vip_at(HTTP));
             let segment = Tcp::data(10).segment(ends.0, ends.1);
-            let frame = family.from_client(&rig, &ip, frame::TCP, &segment);
+            let frame = family.client_sends(&rig, &ip, frame::TCP, &segment);
             let seen = assert_expired(&rig.send(Leg::Lan, &frame), &family);
             assert_eq!((seen.source, seen.destination), (family.vip, family.client));
             assert_eq!((seen.quote().source, seen.quote().destination), ends);
 
             let ip = Ip { hop_limit, ..Ip::new(flow.node.ip(), flow.snat.ip()) };
             let segment = Tcp::data(10).segment(flow.node, flow.snat);
-            let frame = family.from_node(&rig, &ip, frame::TCP, &segment);
+            let frame = family.node_sends(&rig, &ip, frame::TCP, &segment);
             let seen = assert_expired(&rig.send(Leg::Rack, &frame), &family);
             assert_eq!((seen.source, seen.destination), (family.snat, flow.node.ip()));
         }
@@ -134,7 +134,7 @@ fn the_last_hop_but_one_goes_on() {
         let rig = Rig::serving();
         let ip = Ip { hop_limit: 2, ..Ip::new(family.client, family.vip) };
         let segment = Tcp::flags(SYN).segment(family.client_at(CLIENT_PORT), family.vip_at(HTTP));
-        let outcome = rig.send(Leg::Lan, &family.from_client(&rig, &ip, frame::TCP, &segment));
+        let outcome = rig.send(Leg::Lan, &family.client_sends(&rig, &ip, frame::TCP, &segment));
         assert_eq!(Seen::parse(&outcome.frame).hop_limit, 1);
     }
 }

@@ -39,7 +39,7 @@ fn the_answer_goes_back_to_the_client_from_the_vip() {
         let rig = Rig::serving();
         let flow = flow::open_tcp(&rig, &family, CLIENT_PORT);
         let segment = Tcp { payload: frame::bytes(333), ..Tcp::flags(ACK) };
-        let outcome = rig.send(Leg::Rack, &flow.from_node(&rig, &segment));
+        let outcome = rig.send(Leg::Rack, &flow.node_sends(&rig, &segment));
         assert_eq!(outcome.verdict, Verdict::Redirect);
         let seen = Seen::parse(&outcome.frame);
         assert_eq!(seen.ends(), (family.vip_at(HTTP), family.client_at(CLIENT_PORT)));
@@ -99,7 +99,7 @@ fn udp_goes_there_and_back() {
 
         let datagram = frame::datagram(node, snat, b"answer");
         let ip = Ip::new(node.ip(), snat.ip());
-        let outcome = rig.send(Leg::Rack, &family.from_node(&rig, &ip, frame::UDP, &datagram));
+        let outcome = rig.send(Leg::Rack, &family.node_sends(&rig, &ip, frame::UDP, &datagram));
         assert_eq!(outcome.verdict, Verdict::Redirect);
         let seen = Seen::parse(&outcome.frame);
         assert_eq!(seen.ends(), (family.vip_at(DNS), family.client_at(CLIENT_PORT)));
@@ -114,7 +114,7 @@ fn a_datagram_without_checksum_stays_without() {
         frame::datagram(V4.client_at(CLIENT_PORT), V4.vip_at(DNS), b"no checksum, odd");
     datagram[6..8].copy_from_slice(&[0, 0]);
     let ip = Ip::new(V4.client, V4.vip);
-    let outcome = rig.send(Leg::Lan, &V4.from_client(&rig, &ip, frame::UDP, &datagram));
+    let outcome = rig.send(Leg::Lan, &V4.client_sends(&rig, &ip, frame::UDP, &datagram));
     assert_eq!(outcome.verdict, Verdict::Redirect);
     assert_eq!(Seen::parse(&outcome.frame).payload[6..8], [0, 0]);
 }
@@ -140,7 +140,7 @@ fn traffic_class_and_odd_lengths_survive() {
             let ip = Ip { class: 0xb9, ..Ip::new(family.client, family.vip) };
             let segment =
                 Tcp::data(length).segment(family.client_at(CLIENT_PORT), family.vip_at(HTTP));
-            let outcome = rig.send(Leg::Lan, &family.from_client(&rig, &ip, frame::TCP, &segment));
+            let outcome = rig.send(Leg::Lan, &family.client_sends(&rig, &ip, frame::TCP, &segment));
             let seen = Seen::parse(&outcome.frame);
             assert_eq!((seen.class, seen.data()), (0xb9, &frame::bytes(length)[..]));
         }
@@ -153,7 +153,7 @@ fn ip_options_are_carried_along() {
     let options = vec![7, 7, 4, 0, 0, 0, 0, 0];
     let ip = Ip { options: options.clone(), ..Ip::new(V4.client, V4.vip) };
     let segment = Tcp::flags(SYN).segment(V4.client_at(CLIENT_PORT), V4.vip_at(HTTP));
-    let outcome = rig.send(Leg::Lan, &V4.from_client(&rig, &ip, frame::TCP, &segment));
+    let outcome = rig.send(Leg::Lan, &V4.client_sends(&rig, &ip, frame::TCP, &segment));
     assert_eq!(outcome.verdict, Verdict::Redirect);
     assert_eq!(Seen::parse(&outcome.frame).between, options);
 }
@@ -165,7 +165,7 @@ fn another_service_of_the_same_client_keeps_its_own_flow() {
     let on_host = SocketAddr::new(HOST, HTTP);
     let segment = Tcp::flags(SYN).segment(V4.client_at(CLIENT_PORT), on_host);
     let ip = Ip::new(V4.client, HOST);
-    let outcome = rig.send(Leg::Lan, &V4.from_client(&rig, &ip, frame::TCP, &segment));
+    let outcome = rig.send(Leg::Lan, &V4.client_sends(&rig, &ip, frame::TCP, &segment));
     assert_eq!(outcome.verdict, Verdict::Redirect);
     assert_eq!(rig.count("flows"), 2);
 }
@@ -177,14 +177,14 @@ fn a_node_may_be_the_client() {
         let node = SocketAddr::new(family.nodes[0], CLIENT_PORT);
         let segment = Tcp::flags(SYN).segment(node, family.vip_at(HTTP));
         let ip = Ip::new(family.nodes[0], family.vip);
-        let syn = family.from_node(&rig, &ip, frame::TCP, &segment);
+        let syn = family.node_sends(&rig, &ip, frame::TCP, &segment);
         let outcome = rig.send(Leg::Rack, &syn);
         assert_eq!(outcome.verdict, Verdict::Redirect);
         let (source, target) = Seen::parse(&outcome.frame).ends();
         assert_eq!(source.ip(), family.snat);
 
         let flow = Translated { snat: source, node: target, family };
-        let outcome = rig.send(Leg::Rack, &flow.from_node(&rig, &Tcp::flags(SYN | ACK)));
+        let outcome = rig.send(Leg::Rack, &flow.node_sends(&rig, &Tcp::flags(SYN | ACK)));
         let seen = Seen::parse(&outcome.frame);
         assert_eq!(seen.ends(), (family.vip_at(HTTP), node));
         assert_eq!(seen.ether, (world::node_mac(0), rig.mac(Leg::Rack)));
@@ -216,7 +216,7 @@ fn what_is_not_ours_passes_untouched() {
         let segment = syn.segment(family.client_at(CLIENT_PORT), end);
         pass(
             Leg::Lan,
-            &family.from_client(&rig, &stranger, frame::TCP, &segment),
+            &family.client_sends(&rig, &stranger, frame::TCP, &segment),
             "another destination",
         );
         let unknown = Translated {
@@ -224,7 +224,7 @@ fn what_is_not_ours_passes_untouched() {
             node: SocketAddr::new(family.nodes[0], HTTP_NODE),
             family,
         };
-        pass(Leg::Rack, &unknown.from_node(&rig, &syn), "the host's own connection");
+        pass(Leg::Rack, &unknown.node_sends(&rig, &syn), "the host's own connection");
         let mut elsewhere = family.tcp(&rig, HTTP, &syn);
         elsewhere[0..6].copy_from_slice(&[2, 9, 9, 9, 9, 9]);
         pass(Leg::Lan, &elsewhere, "a frame to another host");
@@ -242,7 +242,7 @@ fn unclaimed_ports_of_the_hosts_address_are_the_hosts() {
     for (port, flags) in [(22, SYN), (ORPHAN, SYN), (22, ACK), (HTTP, ACK), (HTTP, RST)] {
         let end = SocketAddr::new(HOST, port);
         let segment = Tcp::flags(flags).segment(V4.client_at(CLIENT_PORT), end);
-        let frame = V4.from_client(&rig, &ip, frame::TCP, &segment);
+        let frame = V4.client_sends(&rig, &ip, frame::TCP, &segment);
         rig.send(Leg::Lan, &frame).assert_untouched(&frame, "the host's");
     }
 }
@@ -254,7 +254,7 @@ fn a_source_that_cannot_be_answered_opens_nothing() {
         let source: std::net::IpAddr = source.parse().expect("an address");
         let segment =
             Tcp::flags(SYN).segment(SocketAddr::new(source, CLIENT_PORT), V4.vip_at(HTTP));
-        let frame = V4.from_client(&rig, &Ip::new(source, V4.vip), frame::TCP, &segment);
+        let frame = V4.client_sends(&rig, &Ip::new(source, V4.vip), frame::TCP, &segment);
         rig.send(Leg::Lan, &frame).assert_dropped("spoofed", "source");
     }
     assert_eq!(rig.count("flows"), 0);
@@ -280,7 +280,7 @@ fn both_directions_close_and_the_next_syn_opens_again() {
         let rig = Rig::serving();
         let flow = flow::open_tcp(&rig, &family, CLIENT_PORT);
         rig.send(Leg::Lan, &family.tcp(&rig, HTTP, &Tcp::flags(FIN | ACK)));
-        rig.send(Leg::Rack, &flow.from_node(&rig, &Tcp::flags(FIN | ACK)));
+        rig.send(Leg::Rack, &flow.node_sends(&rig, &Tcp::flags(FIN | ACK)));
         let outcome = rig.send(Leg::Lan, &family.tcp(&rig, HTTP, &Tcp::flags(SYN)));
         assert_eq!(outcome.verdict, Verdict::Redirect);
         assert_eq!((rig.count("flows"), rig.count("replies")), (1, 1));

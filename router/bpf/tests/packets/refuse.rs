@@ -122,7 +122,7 @@ fn options_and_extension_headers_do_not_come_back_in_a_reset() {
     let rig = Rig::serving();
     let segment = Tcp::flags(SYN).segment(V4.client_at(CLIENT_PORT), V4.vip_at(CLOSED));
     let ip = Ip { options: vec![7, 7, 4, 0, 0, 0, 0, 0], ..Ip::new(V4.client, V4.vip) };
-    let outcome = rig.send(Leg::Lan, &V4.from_client(&rig, &ip, frame::TCP, &segment));
+    let outcome = rig.send(Leg::Lan, &V4.client_sends(&rig, &ip, frame::TCP, &segment));
     assert_refused(&outcome, "closed-port");
     let seen = Seen::parse(&outcome.frame);
     assert_eq!((seen.between.len(), seen.flags()), (0, RST | ACK));
@@ -130,7 +130,7 @@ fn options_and_extension_headers_do_not_come_back_in_a_reset() {
     let segment = Tcp::flags(SYN).segment(V6.client_at(CLIENT_PORT), V6.vip_at(CLOSED));
     let extensions = vec![(frame::HOP_BY_HOP, vec![]), (frame::DESTINATION_OPTIONS, vec![0; 16])];
     let ip = Ip { extensions, ..Ip::new(V6.client, V6.vip) };
-    let outcome = rig.send(Leg::Lan, &V6.from_client(&rig, &ip, frame::TCP, &segment));
+    let outcome = rig.send(Leg::Lan, &V6.client_sends(&rig, &ip, frame::TCP, &segment));
     assert_refused(&outcome, "closed-port");
     let seen = Seen::parse(&outcome.frame);
     assert_eq!((seen.between.len(), seen.flags()), (0, RST | ACK));
@@ -151,7 +151,7 @@ fn other_protocols_are_dropped_by_name() {
         let rig = Rig::serving();
         let ip = Ip::new(family.client, family.vip);
         for protocol in [132, 47, 50] {
-            let frame = family.from_client(&rig, &ip, protocol, &[0; 40]);
+            let frame = family.client_sends(&rig, &ip, protocol, &[0; 40]);
             rig.send(Leg::Lan, &frame).assert_dropped("protocol", "neither TCP nor UDP");
         }
     }
@@ -164,10 +164,10 @@ fn a_source_that_cannot_be_answered_is_not() {
         let source = SocketAddr::new(source.parse().expect("an address"), CLIENT_PORT);
         let ip = Ip::new(source.ip(), V4.vip);
         let segment = Tcp::flags(SYN).segment(source, V4.vip_at(CLOSED));
-        let frame = V4.from_client(&rig, &ip, frame::TCP, &segment);
+        let frame = V4.client_sends(&rig, &ip, frame::TCP, &segment);
         rig.send(Leg::Lan, &frame).assert_dropped("closed-port", "TCP");
         let datagram = frame::datagram(source, V4.vip_at(CLOSED), b"?");
-        let frame = V4.from_client(&rig, &ip, frame::UDP, &datagram);
+        let frame = V4.client_sends(&rig, &ip, frame::UDP, &datagram);
         rig.send(Leg::Lan, &frame).assert_dropped("closed-port", "UDP");
     }
 }

@@ -1,8 +1,11 @@
 //! The program in the kernel, in a network namespace of its own, fed packet by packet.
 
-use std::{net::IpAddr, ops::Range, process::Command};
+use std::{net::IpAddr, ops::Range, os::fd::AsFd as _, process::Command};
 
-use libbpf_rs::{Map, MapCore as _, MapFlags, Object, ObjectBuilder, ProgramInput, ProgramMut};
+use libbpf_rs::{
+    Map, MapCore as _, MapFlags, Object, ObjectBuilder, ProgramInput, ProgramMut, TC_INGRESS,
+    TcHookBuilder,
+};
 use nix::{
     sched::{CloneFlags, unshare},
     time::{ClockId, clock_gettime},
@@ -137,6 +140,26 @@ impl Rig {
         }
     }
 
+    /// Makes every flow as idle as if `seconds` had passed.
+    pub(crate) fn idle(&mut self, seconds: u32) {
+        self.age("flows", 8..12, seconds);
+        self.age("replies", 28..32, seconds);
+    }
+
+    /// Runs the sweep over every flow; how many it deleted.
+    pub(crate) fn sweep(&mut self) -> u32 {
+        let keys: Vec<Vec<u8>> = self.map("flows").keys().collect();
+        for (index, key) in (0_u32..).zip(&keys) {
+            self.update("sweep_keys", &index.to_ne_bytes(), key);
+        }
+        let count = u32::try_from(keys.len()).expect("few");
+        // `struct sweep`: count, deleted, now, kind; 1 is SWEEP_EXPIRED.
+        let mut context: Vec<u8> = [count, 0, 0, 1].map(u32::to_ne_bytes).concat();
+        let input = ProgramInput { context_in: Some(&mut context), ..ProgramInput::default() };
+        self.named("sweep").test_run(input).expect("test run");
+        u32::from_ne_bytes(context[4..8].try_into().expect("4 bytes"))
+    }
+
     /// Elements in a map.
     pub(crate) fn count(&self, map: &str) -> usize {
         self.map(map).keys().count()
@@ -190,7 +213,7 @@ impl Rig {
             data_out: Some(&mut out),
             ..ProgramInput::default()
         };
-        let output = self.program().test_run(input).expect("test run");
+        let output = self.named("ingress").test_run(input).expect("test run");
         let verdict = match output.return_value.cast_signed() {
             -1 | 0 => Verdict::Pass,
             2 => Verdict::Drop,
@@ -202,8 +225,23 @@ impl Rig {
 }
 
 impl Rig {
-    fn program(&self) -> ProgramMut<'_> {
-        self.object.progs_mut().find(|program| program.name() == "ingress").expect("the program")
+    /// Attaches the program to a leg, for real packets.
+    pub(crate) fn attach(&self, leg: Leg) {
+        let program = self.named("ingress");
+        let mut builder = TcHookBuilder::new(program.as_fd());
+        let ifindex = self.ifindex(leg).cast_signed();
+        let mut hook = builder.ifindex(ifindex).handle(1).priority(1).hook(TC_INGRESS);
+        hook.create().expect("clsact").attach().expect("attach");
+    }
+
+    /// The reasons counted so far.
+    pub(crate) fn counted(&self) -> Vec<&'static str> {
+        let counts = self.drops().into_iter().zip(REASONS);
+        counts.filter(|(count, _)| *count > 0).map(|(_, reason)| reason.label).collect()
+    }
+
+    fn named(&self, name: &str) -> ProgramMut<'_> {
+        self.object.progs_mut().find(|program| program.name() == name).expect("the program")
     }
 
     /// Packets counted so far by reason.
@@ -237,7 +275,7 @@ fn make_legs() {
 }
 
 /// Index and MAC of an interface.
-fn leg(name: &str) -> (u32, Mac) {
+pub(crate) fn leg(name: &str) -> (u32, Mac) {
     let described = ip(&format!("-o link show {name}"));
     let index = described.split(':').next().expect("an index").parse().expect("a number");
     let mac = described.split("link/ether ").nth(1).expect("a MAC");

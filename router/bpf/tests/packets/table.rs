@@ -1,12 +1,12 @@
 //! What the flow table withstands: floods, ports used up, time.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use crate::{
-    flow,
+    flow::{self, Translated},
     frame::{ACK, FIN, RST, SYN, Tcp},
     rig::{Leg, Rig, Verdict},
-    world::{Backend, CLIENT_PORT, FAMILIES, HTTP, V4},
+    world::{Backend, CLIENT_PORT, DNS, FAMILIES, Family, HTTP, V4},
 };
 
 #[test]
@@ -21,7 +21,7 @@ fn a_flood_of_syns_costs_no_more_than_its_budget_and_no_connection() {
         }
         assert!(rig.count("flows") <= 65, "{} flows", rig.count("flows"));
         assert_eq!(rig.count("replies"), rig.count("flows"));
-        let outcome = rig.send(Leg::Rack, &kept.from_node(&rig, &Tcp::data(5)));
+        let outcome = rig.send(Leg::Rack, &kept.node_sends(&rig, &Tcp::data(5)));
         assert_eq!(outcome.verdict, Verdict::Redirect);
     }
 }
@@ -62,7 +62,7 @@ fn ports_used_up_are_counted_and_never_stolen() {
     let syn = V4.tcp_from(&rig, 20_004, HTTP, &Tcp::flags(SYN));
     rig.send(Leg::Lan, &syn).assert_dropped("snat-exhausted", "four ports, four connections");
     for flow in &kept {
-        let outcome = rig.send(Leg::Rack, &flow.from_node(&rig, &Tcp::data(5)));
+        let outcome = rig.send(Leg::Rack, &flow.node_sends(&rig, &Tcp::data(5)));
         assert_eq!(outcome.verdict, Verdict::Redirect);
     }
     // A connection that is over gives its port to the next.
@@ -85,7 +85,7 @@ fn a_second_snat_address_takes_over_where_the_first_is_full() {
     let flows: BTreeSet<_> =
         (20_000..20_008).map(|port| flow::open_tcp(&rig, &V4, port).snat).collect();
     assert_eq!(flows.len(), 8);
-    assert_eq!(flows.iter().map(|end| end.ip()).collect::<BTreeSet<_>>().len(), 2);
+    assert_eq!(flows.iter().map(SocketAddr::ip).collect::<BTreeSet<_>>().len(), 2);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_reset_out_of_nowhere_does_not_end_a_connection() {
         let rig = Rig::serving();
         let flow = flow::open_tcp(&rig, &family, CLIENT_PORT);
         rig.send(Leg::Lan, &family.tcp(&rig, HTTP, &Tcp::flags(RST)));
-        let outcome = rig.send(Leg::Rack, &flow.from_node(&rig, &Tcp::data(5)));
+        let outcome = rig.send(Leg::Rack, &flow.node_sends(&rig, &Tcp::data(5)));
         assert_eq!(outcome.verdict, Verdict::Redirect);
         let outcome = rig.send(Leg::Lan, &family.tcp(&rig, HTTP, &Tcp::data(5)));
         assert_eq!((outcome.verdict, outcome.counted.len()), (Verdict::Redirect, 0));
@@ -129,10 +129,96 @@ fn an_old_connections_place_is_taken_by_the_clients_next_syn() {
         rig.put_table(rig.frontend(&family, HTTP, 0).table, &[family.backend(other)]);
         for flags in [FIN | ACK, ACK] {
             rig.send(Leg::Lan, &family.tcp(&rig, HTTP, &Tcp::flags(flags)));
-            rig.send(Leg::Rack, &flow.from_node(&rig, &Tcp::flags(flags)));
+            rig.send(Leg::Rack, &flow.node_sends(&rig, &Tcp::flags(flags)));
         }
         let next = flow::half_open_tcp(&rig, &family, CLIENT_PORT);
         assert_eq!(next.node.ip(), family.nodes[other], "a closed connection's SYN chooses again");
         assert_eq!((rig.count("flows"), rig.count("replies")), (1, 1));
+    }
+}
+
+/// Asserts that the only flow, and both its entries, last `seconds` without a packet and no longer.
+fn assert_lasts(rig: &mut Rig, seconds: u32, what: &str) {
+    rig.idle(seconds - 2);
+    assert_eq!(rig.sweep(), 0, "{what} is swept early");
+    rig.idle(2);
+    assert_eq!(rig.sweep(), 1, "{what} is not swept");
+    assert_eq!((rig.count("flows"), rig.count("replies")), (0, 0), "{what}");
+}
+
+#[test]
+fn flows_last_as_long_as_their_state_says() {
+    for family in FAMILIES {
+        let mut rig = Rig::serving();
+        for (what, seconds, from_client, from_node) in [
+            ("a half-open connection", 30, None, None),
+            ("a connection", 7_440, Some(ACK), None),
+            ("one that the client has closed", 240, Some(FIN | ACK), None),
+            ("one that the node has closed", 240, None, Some(FIN | ACK)),
+            ("one that both have, the client first", 10, Some(FIN | ACK), Some(FIN | ACK)),
+            ("one that was reset", 10, Some(RST), None),
+        ] {
+            let flow = match (from_client, from_node) {
+                (None, None) => flow::half_open_tcp(&rig, &family, CLIENT_PORT),
+                _ => flow::open_tcp(&rig, &family, CLIENT_PORT),
+            };
+            exchange(&rig, &family, &flow, from_client, from_node);
+            assert_lasts(&mut rig, seconds, what);
+        }
+    }
+}
+
+fn exchange(
+    rig: &Rig,
+    family: &Family,
+    flow: &Translated,
+    from_client: Option<u8>,
+    from_node: Option<u8>,
+) {
+    if let Some(flags) = from_client {
+        rig.send(Leg::Lan, &family.tcp(rig, HTTP, &Tcp::flags(flags)));
+    }
+    if let Some(flags) = from_node {
+        rig.send(Leg::Rack, &flow.node_sends(rig, &Tcp::flags(flags)));
+    }
+}
+
+#[test]
+fn a_port_is_held_where_the_node_closed_first() {
+    for family in FAMILIES {
+        let mut rig = Rig::serving();
+        let flow = flow::open_tcp(&rig, &family, CLIENT_PORT);
+        rig.send(Leg::Rack, &flow.node_sends(&rig, &Tcp::flags(FIN | ACK)));
+        rig.send(Leg::Lan, &family.tcp(&rig, HTTP, &Tcp::flags(FIN | ACK)));
+        assert_lasts(&mut rig, 60, "a connection in the node's TIME_WAIT");
+    }
+}
+
+#[test]
+fn datagrams_last_longer_once_answered() {
+    for family in FAMILIES {
+        let mut rig = Rig::serving();
+        let query = family.udp(&rig, DNS, b"?");
+        flow::forwarded(&rig, &family, &query);
+        assert_lasts(&mut rig, 30, "an unanswered query");
+        let flow = flow::forwarded(&rig, &family, &query);
+        rig.send(Leg::Rack, &flow.udp_node_sends(&rig, b"!"));
+        assert_lasts(&mut rig, 180, "an answered query");
+    }
+}
+
+#[test]
+fn packets_of_either_side_keep_a_flow() {
+    for family in FAMILIES {
+        let mut rig = Rig::serving();
+        let flow = flow::forwarded(&rig, &family, &family.udp(&rig, DNS, b"?"));
+        for _ in 0..3 {
+            rig.idle(170);
+            rig.send(Leg::Rack, &flow.udp_node_sends(&rig, b"!"));
+            assert_eq!(rig.sweep(), 0, "the node still sends");
+            rig.idle(170);
+            rig.send(Leg::Lan, &family.udp(&rig, DNS, b"?"));
+            assert_eq!(rig.sweep(), 0, "the client still sends");
+        }
     }
 }

@@ -94,14 +94,14 @@ impl Family {
     }
 
     /// A frame with this IP header from a client (or the router before it) on the LAN.
-    pub(crate) fn from_client(&self, rig: &Rig, ip: &Ip, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn client_sends(&self, rig: &Rig, ip: &Ip, protocol: u8, payload: &[u8]) -> Vec<u8> {
         let ethertype = if self.index == 0 { 0x0800 } else { 0x86dd };
         let packet = ip.packet(protocol, payload);
         frame::ethernet(rig.mac(Leg::Lan), CLIENT_MAC, ethertype, &packet)
     }
 
     /// A frame with this IP header from a node on the rack.
-    pub(crate) fn from_node(&self, rig: &Rig, ip: &Ip, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn node_sends(&self, rig: &Rig, ip: &Ip, protocol: u8, payload: &[u8]) -> Vec<u8> {
         let ethertype = if self.index == 0 { 0x0800 } else { 0x86dd };
         let packet = ip.packet(protocol, payload);
         frame::ethernet(rig.mac(Leg::Rack), node_mac(0), ethertype, &packet)
@@ -116,13 +116,13 @@ impl Family {
     pub(crate) fn tcp_from(&self, rig: &Rig, from: u16, port: u16, tcp: &Tcp) -> Vec<u8> {
         let (source, destination) = (self.client_at(from), self.vip_at(port));
         let ip = Ip::new(self.client, self.vip);
-        self.from_client(rig, &ip, frame::TCP, &tcp.segment(source, destination))
+        self.client_sends(rig, &ip, frame::TCP, &tcp.segment(source, destination))
     }
 
     /// The client's datagram to a port of the VIP.
     pub(crate) fn udp(&self, rig: &Rig, port: u16, payload: &[u8]) -> Vec<u8> {
         let datagram = frame::datagram(self.client_at(CLIENT_PORT), self.vip_at(port), payload);
-        self.from_client(rig, &Ip::new(self.client, self.vip), frame::UDP, &datagram)
+        self.client_sends(rig, &Ip::new(self.client, self.vip), frame::UDP, &datagram)
     }
 
     /// An ICMP or ICMPv6 message; `kinds` are (type, code) in IPv4 and in IPv6.
@@ -355,12 +355,6 @@ impl Settings<'_> {
     /// The half-open budget.
     pub(crate) fn half_open_budget(&mut self, budget: u32) {
         self.0[20..24].copy_from_slice(&budget.to_ne_bytes());
-    }
-
-    /// Timeout number `index` of `struct timeouts`, in seconds.
-    pub(crate) fn timeout(&mut self, index: usize, seconds: u32) {
-        let at = TIMEOUTS + index * 4;
-        self.0[at..at + 4].copy_from_slice(&seconds.to_ne_bytes());
     }
 }
 
