@@ -1,6 +1,6 @@
 //! What the speaker tells people: its status on the local socket.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use roadstead_daemon::{VERSION, state::StateError};
 use roadstead_model::{
@@ -37,19 +37,28 @@ pub(crate) fn status(
     verdict: &Verdict,
     disk: Option<&StateError>,
 ) -> SpeakerStatus {
+    let refused = &control.snapshot.refused;
     let keys: BTreeSet<&ServiceKey> =
-        outcome.conditions.keys().chain(verdict.conditions.keys()).collect();
+        outcome.conditions.keys().chain(verdict.conditions.keys()).chain(refused.keys()).collect();
     SpeakerStatus {
         daemon: daemon(control, disk),
         sources: control.snapshot.sources.iter().map(|(n, s)| (n.clone(), s.clone())).collect(),
         problems: control.snapshot.problems.clone(),
-        services: keys.into_iter().map(|key| service(key, outcome, verdict)).collect(),
+        services: keys
+            .into_iter()
+            .map(|key| service(key, refused.get(key).map(AsRef::as_ref), outcome, verdict))
+            .collect(),
         pools: outcome.pools.clone(),
         drained: control.drained,
     }
 }
 
-fn service(key: &ServiceKey, outcome: &Outcome, verdict: &Verdict) -> SpeakerService {
+fn service(
+    key: &ServiceKey,
+    refused: Option<&str>,
+    outcome: &Outcome,
+    verdict: &Verdict,
+) -> SpeakerService {
     let held = outcome.addresses.iter().filter(|holding| holding.live.contains(key));
     let addresses: Vec<_> = held.map(|holding| holding.address).collect();
     let announced = addresses.iter().flat_map(|address| {
@@ -59,13 +68,22 @@ fn service(key: &ServiceKey, outcome: &Outcome, verdict: &Verdict) -> SpeakerSer
             interface: leg.clone(),
         })
     });
-    let conditions = [outcome.conditions.get(key), verdict.conditions.get(key)];
+    let object = refused.map(|why| object_refused(why, &addresses));
+    let allocated = object.or_else(|| outcome.conditions.get(key).cloned());
+    let conditions = [allocated, verdict.conditions.get(key).cloned()];
     SpeakerService {
         service: key.clone(),
         announced: announced.collect(),
-        conditions: conditions.into_iter().flatten().cloned().collect(),
+        conditions: conditions.into_iter().flatten().collect(),
         addresses,
     }
+}
+
+/// A Service whose manifest is wrong keeps what it holds, and gets nothing new.
+fn object_refused(why: &str, held: &[IpAddr]) -> Condition {
+    let status = if held.is_empty() { ConditionStatus::False } else { ConditionStatus::Unknown };
+    let message = format!("the object is not used as it is: {why}");
+    Condition::new("Allocated", status, "ObjectRefused", message)
 }
 
 fn daemon(control: &Control, disk: Option<&StateError>) -> DaemonStatus {

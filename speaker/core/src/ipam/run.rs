@@ -284,6 +284,9 @@ fn kind(view: &PoolView<'_>) -> VipKind {
 
 /// Whether a Service that the snapshot lacks is known to be gone.
 fn absence_is_known(snapshot: &Snapshot, service: &ServiceKey) -> bool {
+    if snapshot.refused.contains_key(service) {
+        return false; // it is there, only not as it should be
+    }
     match snapshot.sources.get(&service.source) {
         Some(SourceState::Current) => true,
         Some(SourceState::Unread | SourceState::Doubtful { .. }) => false,

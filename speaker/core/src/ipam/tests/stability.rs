@@ -136,6 +136,20 @@ fn what_an_unread_or_doubtful_source_does_not_show_is_kept() {
 }
 
 #[test]
+fn a_service_that_is_there_and_refused_keeps_its_address() {
+    let mut world = World::new([lan(2)]);
+    world.put(service("web")).run();
+    world.delete("web");
+    let key = ServiceKey::new(&local(), "default", "web");
+    world.snapshot.refused.insert(key.clone(), "port 70000 is out of range".into());
+    world.restart().run();
+    assert_eq!(world.live("web"), ["192.0.2.10"]);
+    world.snapshot.refused.remove(&key);
+    world.run();
+    assert!(world.live("web").is_empty());
+}
+
+#[test]
 fn doubt_about_one_source_keeps_nothing_of_another() {
     let mut world = World::new([lan(2)]);
     world.put(service("web")).run();
