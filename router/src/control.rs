@@ -33,7 +33,7 @@ use roadstead_model::{
     config::Config,
     local::{Done, Programmed, Refusal},
 };
-use roadstead_router_core::{host::Host, maps::MapError};
+use roadstead_router_core::{health::Target, host::Host, maps::MapError};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -103,7 +103,11 @@ pub(crate) struct Control<D> {
     start: Instant,
     /// Something happened since the last plan.
     dirty: bool,
+    /// Who is probed may follow differently too.
+    rewatch: bool,
     planned: Duration,
+    /// How long the last plan took.
+    took: Duration,
     retry: Option<Duration>,
     compare: Duration,
     pub(crate) failure: Option<String>,
@@ -160,7 +164,9 @@ impl<D: Dataplane> Control<D> {
             },
             start: Instant::now(),
             dirty: true,
+            rewatch: true,
             planned: Duration::ZERO,
+            took: Duration::ZERO,
             retry: None,
             compare: COMPARE,
             failure: None,
@@ -189,8 +195,8 @@ impl<D: Dataplane> Control<D> {
         let deadline = self.start + self.deadline();
         tokio::select! {
             Ok(()) = self.sources.config.changed() => self.reconfigure(),
-            Ok(()) = self.snapshot.changed() => self.dirty = true,
-            Ok(()) = self.sources.heard.changed() => self.dirty = true,
+            Ok(()) = self.snapshot.changed() => self.changed(),
+            Ok(()) = self.sources.heard.changed() => self.changed(),
             Ok(()) = self.sources.host.changed() => self.host_changed(),
             Some(event) = self.sources.events.recv() => self.hear(&event),
             Some(swept) = self.sources.swept.recv() => self.swept(&swept),
@@ -219,9 +225,17 @@ impl<D: Dataplane> Control<D> {
         due.into_iter().flatten().min().unwrap_or(now)
     }
 
-    /// When the next plan is due: far away where nothing has changed.
+    /// When the next plan is due: far away where nothing has changed. Planning takes at most half
+    /// of the time, whatever happens.
     fn plan_due(&self) -> Duration {
-        if self.dirty { self.planned + GAP } else { Duration::from_secs(u64::from(u32::MAX)) }
+        let gap = GAP.max(self.took);
+        if self.dirty { self.planned + gap } else { Duration::from_secs(u64::from(u32::MAX)) }
+    }
+
+    /// Something other than a verdict on a Service changed.
+    fn changed(&mut self) {
+        self.dirty = true;
+        self.rewatch = true;
     }
 
     /// A deadline has come: whichever it was, a plan finds out what follows from it.
@@ -231,8 +245,11 @@ impl<D: Dataplane> Control<D> {
         let climbs = self.reconciler.health.next_step(now).is_some();
         let pending = self.reconciler.is_pending() && self.planned + PENDING <= now;
         let drained = self.reconciler.drains.passed(self.planned, now);
-        if climbs || pending || drained || passed(self.retry) {
+        if climbs || pending || passed(self.retry) {
             self.dirty = true;
+        }
+        if drained {
+            self.changed();
         }
         if passed(self.retry) {
             self.retry = None;
@@ -268,14 +285,20 @@ impl<D: Dataplane> Control<D> {
 
     fn step(&mut self) {
         self.dirty = false;
+        self.rewatch |= self.snapshot.has_changed().unwrap_or(false);
+        self.rewatch |= self.sources.heard.has_changed().unwrap_or(false);
         self.snapshot.mark_unchanged();
         self.sources.heard.mark_unchanged();
         let Some(world) = self.world() else { return };
         let before = self.now();
+        if std::mem::take(&mut self.rewatch) {
+            self.reconciler.watch(&world, before);
+        }
         let step = self.reconciler.step(&world, before);
         self.planned = self.now();
+        self.took = self.planned - before;
         let failed = step.failure.is_some();
-        self.sinks.metrics.stepped(self.planned - before, step.operations, failed);
+        self.sinks.metrics.stepped(self.took, step.operations, failed);
         self.note_failure(step.failure.as_ref());
         if failed {
             self.retry = Some(self.planned + RETRY);
@@ -283,7 +306,7 @@ impl<D: Dataplane> Control<D> {
             self.unready = None;
         }
         if step.operations > 0 {
-            let (operations, took) = (step.operations, self.planned - before);
+            let (operations, took) = (step.operations, self.took);
             tracing::debug!(operations, ?took, "the maps follow");
         }
         self.publish(&world);
@@ -348,8 +371,9 @@ impl<D: Dataplane> Control<D> {
         self.sinks.metrics.probed(*result);
         let now = self.now();
         if self.reconciler.health.handle_result(target, *question, *result, now) {
-            tracing::debug!(?target, ?result, "a verdict changed");
+            tracing::debug!(%target, ?result, "a verdict changed");
             self.dirty = true;
+            self.rewatch |= matches!(target, Target::Node(_));
         }
     }
 
@@ -387,7 +411,7 @@ impl<D: Dataplane> Control<D> {
 
     fn host_changed(&mut self) {
         self.attach();
-        self.dirty = true;
+        self.changed();
     }
 
     /// Attaches the program to the legs as they are now.
@@ -424,7 +448,7 @@ impl<D: Dataplane> Control<D> {
         }
         self.reconciler.health.configure(config.router.health.clone());
         self.config = config;
-        self.dirty = true;
+        self.changed();
     }
 
     fn carry_out(&mut self, order: Order) {
@@ -460,7 +484,7 @@ impl<D: Dataplane> Control<D> {
             }
         };
         tracing::info!("{message}");
-        self.dirty = true;
+        self.changed();
         Ok(Done { message })
     }
 }

@@ -229,10 +229,11 @@ fn pins(config: &Config) -> Pins {
     Pins::new(config.paths.bpffs.join("router"))
 }
 
-/// Who the pins shall belong to: whoever the router's state directory belongs to.
+/// Who the pins shall be handed to: whoever the router's state directory belongs to, unless that is
+/// who loads.
 fn owner(config: &Config) -> Option<(u32, u32)> {
     let state = config.paths.state_of("router").metadata().ok()?;
-    (state.uid() != 0).then(|| (state.uid(), state.gid()))
+    (state.uid() != nix::unistd::geteuid().as_raw()).then(|| (state.uid(), state.gid()))
 }
 
 /// What fits. Only the flow table is of a size that matters: 64 KiB is the largest of the others,

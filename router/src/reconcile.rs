@@ -89,12 +89,16 @@ impl<M: Maps> Reconciler<M> {
         })
     }
 
-    /// Brings the maps to what they should hold now.
-    pub(crate) fn step(&mut self, world: &World, now: Duration) -> Step {
+    /// Follows who is to be probed and who drains: whenever the world or a node's verdict changed.
+    pub(crate) fn watch(&mut self, world: &World, now: Duration) {
         let backends = self.installed.backends.values().map(|backend| backend.address);
         self.drains.observe(&world.snapshot, backends, now + world.router.drain_deadline);
         let wanted = subjects(&self.inputs(world, now));
         self.health.watch(&wanted, now);
+    }
+
+    /// Brings the maps to what they should hold now.
+    pub(crate) fn step(&mut self, world: &World, now: Duration) -> Step {
         let mut planner = std::mem::take(&mut self.planner);
         self.plan = planner.plan(&self.inputs(world, now));
         self.planner = planner;

@@ -123,6 +123,27 @@ pub struct Sight {
     pub since: Duration,
 }
 
+impl Sight {
+    /// Whether a plan may come out differently.
+    fn differs(&self, other: &Self) -> bool {
+        self.state != other.state
+            || self.percent != other.percent
+            || self.failure.is_some() != other.failure.is_some()
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(address) => write!(f, "node {address}"),
+            Self::Port(service, claim, address) => {
+                write!(f, "{service} port {}/{} on {address}", claim.port, claim.protocol)
+            }
+            Self::Local(service, address) => write!(f, "endpoints of {service} on {address}"),
+        }
+    }
+}
+
 /// All verdicts and the queue of probes. See the module's head.
 #[derive(Clone, Debug)]
 pub struct Health {
@@ -231,7 +252,7 @@ impl Health {
         }
     }
 
-    /// Takes in the outcome of a probe. True when a verdict changed, so that a new plan is due.
+    /// Takes in the outcome of a probe. True when what a plan follows from changed.
     pub fn handle_result(
         &mut self,
         target: &Target,
@@ -239,29 +260,25 @@ impl Health {
         result: Result<(), Failure>,
         now: Duration,
     ) -> bool {
+        let before = self.sight(target, now);
         let Some(subject) = self.subjects.get_mut(target) else { return false };
         subject.in_flight = false;
         subject.last = now;
-        let before = subject.record.clone();
-        match subject.judge(question, result, self.rules.node_probe) {
-            Some(result) => subject.record.handle(result, &self.rules, now),
-            None => {
-                self.schedule(target.clone(), now);
-                return false;
-            }
-        }
-        let after = subject.record.clone();
-        let changed = before.verdict != after.verdict || before.failure != after.failure;
-        let due = self.next_due(target, &after.verdict, now);
-        if matches!(after.verdict, Verdict::Climbing { .. }) {
+        let Some(result) = subject.judge(question, result, self.rules.node_probe) else {
+            self.schedule(target.clone(), now);
+            return false;
+        };
+        subject.record.handle(result, &self.rules, now);
+        let verdict = subject.record.verdict;
+        if matches!(verdict, Verdict::Climbing { .. }) {
             self.climbing.insert(target.clone());
         } else {
             self.climbing.remove(target);
         }
-        if let Some(due) = due {
+        if let Some(due) = self.next_due(target, &verdict, now) {
             self.schedule(target.clone(), due);
         }
-        changed
+        before.differs(&self.sight(target, now))
     }
 
     /// When to call [`Self::poll_probe`] or to plan again (a climbing weight): `None` when nothing

@@ -148,6 +148,12 @@ pub(crate) fn world() -> World {
     }
 }
 
+/// Watches and steps.
+fn settle(reconciler: &mut Reconciler<Memory>, world: &World) -> Step {
+    reconciler.watch(world, NOW);
+    reconciler.step(world, NOW)
+}
+
 fn reconciler(maps: Memory) -> Reconciler<Memory> {
     Reconciler::new(maps, rules(), BTreeSet::new(), NOW).unwrap()
 }
@@ -161,41 +167,41 @@ fn pass_all(reconciler: &mut Reconciler<Memory>, now: Duration) {
 #[test]
 fn a_step_programs_and_says_so() {
     let mut reconciler = reconciler(Memory::default());
-    let step = reconciler.step(&world(), NOW);
+    let step = settle(&mut reconciler, &world());
     assert!(step.failure.is_none() && step.operations > 0);
     assert_eq!(reconciler.programmed().applied, 7);
     assert!(reconciler.programmed().attached && reconciler.is_pending());
     pass_all(&mut reconciler, NOW);
     let generation = reconciler.programmed().generation;
-    reconciler.step(&world(), NOW);
+    settle(&mut reconciler, &world());
     assert_eq!(reconciler.programmed().services[0].serving, Serving::Ready);
     assert_eq!(reconciler.programmed().generation, generation + 1);
     assert_eq!(reconciler.ready().len(), 1);
-    assert_eq!(reconciler.step(&world(), NOW).operations, 0);
+    assert_eq!(settle(&mut reconciler, &world()).operations, 0);
     assert_eq!(reconciler.programmed().generation, generation + 1, "nothing new to say");
 }
 
 #[test]
 fn a_restarted_router_changes_nothing() {
     let mut first = reconciler(Memory::default());
-    first.step(&world(), NOW);
+    settle(&mut first, &world());
     pass_all(&mut first, NOW);
-    first.step(&world(), NOW);
+    settle(&mut first, &world());
     let ready = first.ready().clone();
     let mut second = Reconciler::new(first.maps, rules(), ready, NOW).unwrap();
-    assert_eq!(second.step(&world(), NOW).operations, 0);
+    assert_eq!(settle(&mut second, &world()).operations, 0);
     assert_ne!(second.programmed().services[0].serving, Serving::Unserved);
 }
 
 #[test]
 fn what_somebody_else_changed_is_counted_and_mended() {
     let mut reconciler = reconciler(Memory::default());
-    reconciler.step(&world(), NOW);
+    settle(&mut reconciler, &world());
     let wanted = reconciler.installed().clone();
     reconciler.maps.installed.answers.clear();
     reconciler.maps.installed.legs.insert(9, 9);
     assert_eq!(reconciler.compare().unwrap(), 2);
-    assert_eq!(reconciler.step(&world(), NOW).operations, 2);
+    assert_eq!(settle(&mut reconciler, &world()).operations, 2);
     assert_eq!(reconciler.maps.installed, wanted);
     assert_eq!(reconciler.compare().unwrap(), 0);
 }
@@ -204,11 +210,11 @@ fn what_somebody_else_changed_is_counted_and_mended() {
 fn a_refused_operation_is_retried_and_never_called_applied() {
     let patience = Some(3);
     let mut reconciler = reconciler(Memory { patience, ..Memory::default() });
-    let step = reconciler.step(&world(), NOW);
+    let step = settle(&mut reconciler, &world());
     assert_eq!((step.operations, step.failure.is_some()), (3, true));
     assert_eq!(reconciler.programmed().applied, 0);
     reconciler.maps.patience = None;
-    assert!(reconciler.step(&world(), NOW).failure.is_none());
+    assert!(settle(&mut reconciler, &world()).failure.is_none());
     assert_eq!(reconciler.programmed().applied, 7);
 }
 
@@ -217,16 +223,16 @@ fn a_retired_index_is_freed_by_the_sweepers_word_unless_it_came_back() {
     let mut reconciler = reconciler(Memory::default());
     let full = world();
     let none = World { assignments: Arc::new(Assignments::default()), ..world() };
-    reconciler.step(&full, NOW);
-    reconciler.step(&none, NOW);
+    settle(&mut reconciler, &full);
+    settle(&mut reconciler, &none);
     let retired = reconciler.retired().clone();
     assert_eq!(retired.ids.frontends, [0].into());
-    reconciler.step(&full, NOW);
-    reconciler.step(&none, NOW);
+    settle(&mut reconciler, &full);
+    settle(&mut reconciler, &none);
     assert!(!reconciler.free(retired.epoch, &retired.ids), "it was in use since");
     let retired = reconciler.retired().clone();
     assert!(reconciler.free(retired.epoch, &retired.ids));
-    reconciler.step(&none, NOW);
+    settle(&mut reconciler, &none);
     assert!(reconciler.installed().identities.is_empty());
 }
 
@@ -234,7 +240,7 @@ fn a_retired_index_is_freed_by_the_sweepers_word_unless_it_came_back() {
 fn a_passive_signal_finds_its_service_and_node() {
     let mut reconciler = reconciler(Memory::default());
     let world = world();
-    reconciler.step(&world, NOW);
+    settle(&mut reconciler, &world);
     pass_all(&mut reconciler, NOW);
     assert!(reconciler.suspect(&world, 0, 0, NOW + Duration::from_secs(5)));
     assert!(!reconciler.suspect(&world, 5, 0, NOW));
