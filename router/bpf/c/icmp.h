@@ -60,7 +60,8 @@ static __always_inline enum icmp_purpose icmp_purpose(struct __sk_buff *skb,
                                                       const struct packet *packet)
 {
     struct icmp_error head;
-    if (bpf_skb_load_bytes(skb, packet->l4, &head, sizeof(head)))
+    if (!parse_holds(packet, sizeof(head)) || L3_OFFSET + packet->length > skb->len ||
+        bpf_skb_load_bytes(skb, packet->l4, &head, sizeof(head)))
         return ICMP_OTHER;
     return packet->v6 ? icmp_purpose_v6(head.type) : icmp_purpose_v4(head.type);
 }
@@ -89,8 +90,6 @@ __noinline int icmp_echo(struct __sk_buff *skb, struct packet *packet)
     if (!limit_allows(LIMIT_ECHO, ECHOES_PER_SECOND))
         return drop(DROP_ECHO_LIMITED);
     __u32 length = packet->length - (packet->l4 - L3_OFFSET);
-    if (packet->length + L3_OFFSET > skb->len || length > packet->length)
-        return drop(DROP_MALFORMED);
     if (!turn_strip(skb, packet) || !turn_headers(skb, packet, packet->protocol, length, 0) ||
         !echo_message(skb, packet))
         return drop(DROP_WRITE);
@@ -154,6 +153,7 @@ static __always_inline bool quoted_read(struct __sk_buff *skb, const struct pack
     if (quoted->protocol != IPPROTO_TCP && quoted->protocol != IPPROTO_UDP)
         return false;
     if (!address_equal(&quoted->source, &packet->destination) ||
+        quoted->l4 + sizeof(ports) > L3_OFFSET + packet->length ||
         bpf_skb_load_bytes(skb, quoted->l4, ports, sizeof(ports)))
         return false;
     quoted->source_port = ports[0];

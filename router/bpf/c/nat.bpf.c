@@ -102,6 +102,18 @@ static __always_inline int finish(struct __sk_buff *skb, struct packet *packet, 
     }
 }
 
+/* A packet that cannot be followed. The host's stack would drop it without a word where it is to a
+ * VIP that only we have. */
+__noinline int not_parsed(struct __sk_buff *skb, struct packet *packet, int parsed)
+{
+    if (!packet || skb->pkt_type != PACKET_HOST)
+        return TC_ACT_UNSPEC;
+    struct vip *vip = bpf_map_lookup_elem(&vips, &packet->destination);
+    if (!vip || vip->kind != VIP_VIRTUAL)
+        return TC_ACT_UNSPEC;
+    return drop(parsed == PARSED_EXTENSIONS ? DROP_EXTENSION_HEADERS : DROP_MALFORMED);
+}
+
 SEC("tc")
 int ingress(struct __sk_buff *skb)
 {
@@ -110,8 +122,9 @@ int ingress(struct __sk_buff *skb)
         return TC_ACT_UNSPEC;
     if (skb->protocol == bpf_htons(ETH_P_ARP))
         return answer_arp(skb);
-    if (parse(skb, &packet) != PARSED)
-        return TC_ACT_UNSPEC;
+    int parsed = parse(skb, &packet);
+    if (parsed != PARSED)
+        return not_parsed(skb, &packet, parsed);
     packet_frame(&packet, skb);
     if (packet.data + L3_OFFSET > packet.end)
         return TC_ACT_UNSPEC; /* parsed, so it is longer: this tells the verifier */

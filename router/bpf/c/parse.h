@@ -125,23 +125,17 @@ static __always_inline enum parsed parse_v4(struct packet *packet, const struct 
     return PARSED;
 }
 
-/* One header of the chain: true where it leads on, with its length and what follows. */
+/* Whether a header leads on to another. The authentication header does not: what it protects
+ * cannot be translated (RFC 3715 section 2.1). */
 static __always_inline bool parse_is_extension(__u8 next)
 {
     return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS ||
-           next == IPPROTO_AH || next == IPPROTO_FRAGMENT;
+           next == IPPROTO_FRAGMENT;
 }
 
 static __always_inline __u32 parse_extension_length(__u8 kind, const __u8 *header)
 {
-    switch (kind) {
-    case IPPROTO_FRAGMENT:
-        return 8;
-    case IPPROTO_AH:
-        return (header[1] + 2) * 4;
-    default:
-        return (header[1] + 1) * 8;
-    }
+    return kind == IPPROTO_FRAGMENT ? 8 : (header[1] + 1) * 8;
 }
 
 static __always_inline void parse_fragment(struct packet *packet, const __u8 *header)
@@ -202,11 +196,20 @@ static __always_inline enum parsed parse_v6(struct packet *packet, const struct 
     return parse_is_extension(ip->nexthdr) ? parse_extensions(packet, frame) : PARSED;
 }
 
+/* Whether a transport header of `length` bytes is within the packet, by the packet's own word:
+ * what follows it in the frame is padding. */
+static __always_inline bool parse_holds(const struct packet *packet, __u32 length)
+{
+    return packet->l4 + length <= L3_OFFSET + packet->length;
+}
+
 static __always_inline enum parsed parse_tcp(struct packet *packet, const struct frame *frame)
 {
     struct tcphdr *tcp = frame_at(frame, packet->l4, sizeof(*tcp));
     if (!tcp)
         return PARSED_SHORT;
+    if (!parse_holds(packet, sizeof(*tcp)))
+        return PARSED_MALFORMED;
     packet->source_port = tcp->source;
     packet->destination_port = tcp->dest;
     packet->tcp_flags = ((__u8 *)tcp)[13];
@@ -218,6 +221,8 @@ static __always_inline enum parsed parse_udp(struct packet *packet, const struct
     struct udphdr *udp = frame_at(frame, packet->l4, sizeof(*udp));
     if (!udp)
         return PARSED_SHORT;
+    if (!parse_holds(packet, sizeof(*udp)))
+        return PARSED_MALFORMED;
     packet->source_port = udp->source;
     packet->destination_port = udp->dest;
     return PARSED;

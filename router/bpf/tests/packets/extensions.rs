@@ -34,15 +34,21 @@ fn up_to_six_headers_are_followed_and_carried_along() {
 }
 
 #[test]
-fn more_headers_or_longer_ones_are_not_ours_to_follow() {
+fn more_headers_or_longer_ones_are_dropped_by_name() {
     let rig = Rig::serving();
     let seven = vec![(frame::DESTINATION_OPTIONS, Vec::new()); 7];
     let long = vec![(frame::DESTINATION_OPTIONS, vec![0; 600])];
     for extensions in [seven, long] {
-        let outcome = send(&rig, extensions);
-        assert_ne!(outcome.verdict, Verdict::Redirect);
-        assert_eq!(rig.count("flows"), 0);
+        send(&rig, extensions).assert_dropped("extension-headers", "too many, too long");
     }
+    assert_eq!(rig.count("flows"), 0);
+}
+
+#[test]
+fn what_is_authenticated_cannot_be_translated() {
+    let rig = Rig::serving();
+    let outcome = send(&rig, vec![(frame::AUTHENTICATION, vec![0; 16])]);
+    outcome.assert_dropped("protocol", "an authentication header");
 }
 
 #[test]

@@ -23,8 +23,7 @@ fn a_frame_cut_within_its_headers_opens_nothing() {
         for whole in [segment, datagram] {
             for length in headers(&family)..whole.len() {
                 let outcome = rig.send(Leg::Lan, &whole[..length]);
-                assert_ne!(outcome.verdict, Verdict::Redirect, "{length} bytes");
-                assert_eq!(outcome.frame, whole[..length], "{length} bytes");
+                outcome.assert_dropped("malformed", &format!("{length} bytes"));
             }
         }
         assert_eq!(rig.count("flows"), 0);
@@ -93,5 +92,23 @@ fn a_length_beyond_the_frame_is_never_answered() {
         frame[at..at + 2].copy_from_slice(&400_u16.to_be_bytes());
         let outcome = rig.send(Leg::Lan, &frame);
         assert_ne!(outcome.verdict, Verdict::Redirect);
+    }
+}
+
+#[test]
+fn what_stands_in_the_padding_is_no_header() {
+    for family in FAMILIES {
+        let rig = Rig::serving();
+        let mut frame = family.tcp(&rig, HTTP, &Tcp::flags(SYN));
+        let (at, length) = if family.vip.is_ipv4() { (14 + 2, 39_u16) } else { (14 + 4, 19) };
+        frame[at..at + 2].copy_from_slice(&length.to_be_bytes());
+        rig.send(Leg::Lan, &frame).assert_dropped("malformed", "TCP of 19 bytes");
+        let (protocol, message) =
+            family.icmp((family.client, family.vip), [(8, 0), (128, 0)], [0; 4], b"padding");
+        let ip = Ip::new(family.client, family.vip);
+        let mut frame = family.client_sends(&rig, &ip, protocol, &message);
+        let length: u16 = if family.vip.is_ipv4() { 27 } else { 7 };
+        frame[at..at + 2].copy_from_slice(&length.to_be_bytes());
+        rig.send(Leg::Lan, &frame).assert_dropped("protocol", "ICMP of 7 bytes");
     }
 }
