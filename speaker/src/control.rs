@@ -26,7 +26,12 @@ use roadstead_speaker_core::{
 };
 use roadstead_wire::Mac;
 
-use crate::{legs::Surroundings, programmed::Heard, report, store::Store};
+use crate::{
+    legs::Surroundings,
+    programmed::Heard,
+    report,
+    store::{Store, StoreError, Stored},
+};
 
 /// Rounds of "released, so somebody waits no longer" in one step. Each round frees at least one
 /// address, and what is left over is done in the next step.
@@ -41,6 +46,8 @@ pub(crate) struct Control {
     pub(crate) drained: bool,
     /// Why the last reload was refused; `None` when the configuration in use is the one on disk.
     pub(crate) stale_config: Option<String>,
+    /// What to tell of a ledger that was damaged when this run began.
+    pub(crate) damaged_ledger: Option<String>,
     allocator: Allocator,
     gate: Gate,
     wire: BTreeMap<(IpAddr, Leg), Wire>,
@@ -75,8 +82,8 @@ impl Control {
         store: Store,
         assignments: Publisher<Assignments>,
         status: Publisher<SpeakerStatus>,
-    ) -> Result<Self, crate::store::StoreError> {
-        let (ledger, answers) = store.load()?;
+    ) -> Result<Self, StoreError> {
+        let Stored { ledger, answers, damaged } = store.load()?;
         Ok(Self {
             config,
             snapshot: Arc::default(),
@@ -84,6 +91,7 @@ impl Control {
             heard: Heard::default(),
             drained: false,
             stale_config: None,
+            damaged_ledger: damaged,
             allocator: Allocator::restore(ledger),
             gate: Gate::restore(answers),
             wire: BTreeMap::new(),

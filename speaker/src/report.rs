@@ -91,6 +91,9 @@ fn daemon(control: &Control, disk: Option<&StateError>) -> DaemonStatus {
     if let Some(error) = disk {
         conditions.push(wrong("StateWritten", "DiskRefuses", error.to_string()));
     }
+    if let Some(message) = &control.damaged_ledger {
+        conditions.push(wrong("LedgerWhole", "Damaged", message.clone()));
+    }
     if let Some(why) = &control.stale_config {
         conditions.push(wrong("ConfigurationCurrent", "ReloadRefused", why.clone()));
     }

@@ -7,7 +7,6 @@ use std::{
 
 use roadstead_model::{
     Family, ServiceKey, Snapshot, config::Sharing, local::VipKind, object::Families,
-    snapshot::SourceState,
 };
 
 use super::{
@@ -72,7 +71,7 @@ impl Run<'_, '_> {
     ) {
         let gone = |key: &&ServiceKey| {
             !wishes.contains_key(*key)
-                && (snapshot.services.contains_key(*key) || absence_is_known(snapshot, key))
+                && (snapshot.services.contains_key(*key) || snapshot.is_gone(key))
         };
         let gone: Vec<_> = self.book.services().filter(gone).cloned().collect();
         for service in gone {
@@ -280,16 +279,4 @@ fn dual_refusals(plans: Vec<Plan>) -> Vec<Refusal> {
 
 fn kind(view: &PoolView<'_>) -> VipKind {
     if view.pool.host_addresses { VipKind::Host } else { VipKind::Virtual }
-}
-
-/// Whether a Service that the snapshot lacks is known to be gone.
-fn absence_is_known(snapshot: &Snapshot, service: &ServiceKey) -> bool {
-    if snapshot.refused.contains_key(service) {
-        return false; // it is there, only not as it should be
-    }
-    match snapshot.sources.get(&service.source) {
-        Some(SourceState::Current) => true,
-        Some(SourceState::Unread | SourceState::Doubtful { .. }) => false,
-        None => snapshot.is_complete(),
-    }
 }

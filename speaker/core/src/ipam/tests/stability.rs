@@ -136,6 +136,20 @@ fn what_an_unread_or_doubtful_source_does_not_show_is_kept() {
 }
 
 #[test]
+fn what_went_by_an_order_is_gone_although_its_source_is_in_doubt() {
+    let mut world = World::new([lan(2)]);
+    world.put(service("web")).put(service("api")).run();
+    world.delete("web").delete("api");
+    let doubt = SourceState::Doubtful { reason: "another file is unreadable".into() };
+    world.snapshot.sources.insert(local(), doubt);
+    world.snapshot.gone.insert(ServiceKey::new(&local(), "default", "web"));
+    world.run();
+    assert!(world.live("web").is_empty());
+    assert_eq!(world.leaving("web").len(), 1);
+    assert_eq!(world.live("api").len(), 1, "of this one nobody knows");
+}
+
+#[test]
 fn a_service_that_is_there_and_refused_keeps_its_address() {
     let mut world = World::new([lan(2)]);
     world.put(service("web")).run();
