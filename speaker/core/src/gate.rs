@@ -22,12 +22,13 @@ use std::{
 
 use roadstead_model::{
     ServiceKey,
-    local::{Programmed, Serving, VipKind},
+    local::{Programmed, ServiceServing, Serving, VipKind},
     reason::{Condition, ConditionStatus},
 };
 
 #[cfg(test)]
 mod tests;
+mod words;
 
 /// Name of a leg.
 pub type Leg = Arc<str>;
@@ -131,6 +132,8 @@ pub struct Gate {
     resumed: Answers,
     /// Addresses that were open, with the generation that tells the router to be silent.
     closing: BTreeMap<IpAddr, u64>,
+    /// Services that the router has once called ready where they are, so that doubt holds them too.
+    served: BTreeSet<(IpAddr, ServiceKey)>,
 }
 
 /// Whether an address is to be answered for, and why (not).
@@ -156,22 +159,25 @@ enum Reason {
 impl Gate {
     /// A gate that goes on where the last run stopped: `answers` is what it kept on disk.
     pub fn restore(answers: Answers) -> Self {
-        Self { open: answers.keys().copied().collect(), resumed: answers, closing: BTreeMap::new() }
+        Self { open: answers.keys().copied().collect(), resumed: answers, ..Self::default() }
     }
 
     /// Decides on every address. Level-triggered: the same facts give the same verdict again.
     pub fn step(&mut self, facts: &Facts<'_>) -> Verdict {
         self.forget_unheld(facts);
+        let said = Said::of(facts);
         let mut verdict = Verdict::default();
         for holding in facts.holdings {
-            let decision = self.decide(holding, facts);
+            let heard = said.about(holding);
+            let decision = self.decide(holding, &heard, facts);
             match &decision {
                 Decision::Open(_) => self.open(holding, facts, &mut verdict),
                 Decision::Closed(_) => self.close(holding, facts, &mut verdict),
             }
             self.release(holding, facts, &mut verdict);
             for service in &holding.live {
-                let condition = condition(holding, &decision, facts);
+                let waits = self.waits(holding, service, &said, facts);
+                let condition = words::condition(holding, &decision, waits, facts);
                 merge(&mut verdict.conditions, service, condition);
             }
         }
@@ -181,17 +187,37 @@ impl Gate {
     /// Addresses that the allocator no longer holds at all were released before; one that a lost
     /// ledger forgot is no longer in any pool's books and must not be answered for (S1).
     fn forget_unheld(&mut self, facts: &Facts<'_>) {
-        let held = |address: &IpAddr| facts.holdings.iter().any(|h| h.address == *address);
-        self.open.retain(held);
-        self.resumed.retain(|address, _| held(address));
-        self.closing.retain(|address, _| held(address));
+        let held: BTreeSet<IpAddr> = facts.holdings.iter().map(|h| h.address).collect();
+        self.open.retain(|address| held.contains(address));
+        self.resumed.retain(|address, _| held.contains(address));
+        self.closing.retain(|address, _| held.contains(address));
+        self.served.retain(|(address, _)| held.contains(address));
         self.resumed.retain(|address, legs| {
             legs.retain(|leg| !facts.wire.contains_key(&(*address, leg.clone())));
             !legs.is_empty()
         });
     }
 
-    fn decide(&self, holding: &Holding, facts: &Facts<'_>) -> Decision {
+    /// What a Service that was never served on its address waits for, on an address that is open
+    /// for the sake of others.
+    fn waits<'s>(
+        &mut self,
+        holding: &Holding,
+        service: &ServiceKey,
+        said: &Said<'s>,
+        facts: &Facts<'_>,
+    ) -> Option<&'s str> {
+        let place = (holding.address, service.clone());
+        let own = said.of_service(holding, service);
+        let serves = matches!(own, Some((Serving::Ready | Serving::Degraded, _)));
+        if serves || !facts.require_ready || self.resumed.contains_key(&holding.address) {
+            self.served.insert(place);
+            return None;
+        }
+        (!self.served.contains(&place)).then(|| own.map_or("", |(_, message)| message))
+    }
+
+    fn decide(&self, holding: &Holding, heard: &Heard, facts: &Facts<'_>) -> Decision {
         if facts.drained {
             return Decision::Closed(Reason::Drained);
         }
@@ -201,22 +227,21 @@ impl Gate {
         if !facts.require_ready {
             return Decision::Open(Certainty::Ready);
         }
-        let heard = Heard::of(holding, facts);
         if heard.ready {
             return Decision::Open(Certainty::Ready);
         }
-        if let Some(message) = heard.degraded {
-            return Decision::Open(Certainty::Degraded(message));
+        if let Some(message) = &heard.degraded {
+            return Decision::Open(Certainty::Degraded(message.clone()));
         }
         if heard.unserved == holding.live.len() {
-            return Decision::Closed(Reason::Unserved(heard.message));
+            return Decision::Closed(Reason::Unserved(heard.message.clone()));
         }
         if self.open.contains(&holding.address) {
-            return Decision::Open(Certainty::Held(heard.message));
+            return Decision::Open(Certainty::Held(heard.message.clone()));
         }
         match facts.programmed {
             None => Decision::Closed(Reason::NoRouter),
-            Some(_) => Decision::Closed(Reason::Pending(heard.message)),
+            Some(_) => Decision::Closed(Reason::Pending(heard.message.clone())),
         }
     }
 
@@ -273,6 +298,12 @@ impl Gate {
     }
 }
 
+/// The router's verdicts by Service.
+struct Said<'a> {
+    applied: u64,
+    services: BTreeMap<&'a ServiceKey, &'a ServiceServing>,
+}
+
 /// What the router says of the live Services of one address.
 #[derive(Default)]
 struct Heard {
@@ -282,24 +313,39 @@ struct Heard {
     message: String,
 }
 
-impl Heard {
-    fn of(holding: &Holding, facts: &Facts<'_>) -> Self {
-        let mut heard = Self::default();
-        let Some(programmed) = facts.programmed.filter(|p| p.applied >= holding.since) else {
-            return heard;
-        };
-        let ours = programmed.services.iter().filter(|s| holding.live.contains(&s.service));
-        for service in ours {
-            // An address that no node can serve is unserved, whatever the Service's other one does.
-            let withheld = service.withheld.contains(&holding.address);
-            match if withheld { Serving::Unserved } else { service.serving } {
+impl<'a> Said<'a> {
+    fn of(facts: &Facts<'a>) -> Self {
+        let services = facts.programmed.into_iter().flat_map(|p| &p.services);
+        Self {
+            applied: facts.programmed.map_or(0, |p| p.applied),
+            services: services.map(|service| (&service.service, service)).collect(),
+        }
+    }
+
+    /// The verdict on a Service on one of its addresses, with its reason. An address that no node
+    /// can serve is unserved, whatever the Service's other one does.
+    fn of_service(&self, holding: &Holding, service: &ServiceKey) -> Option<(Serving, &'a str)> {
+        if self.applied < holding.since {
+            return None;
+        }
+        let said = *self.services.get(service)?;
+        let withheld = said.withheld.contains(&holding.address);
+        Some((if withheld { Serving::Unserved } else { said.serving }, &said.message))
+    }
+
+    fn about(&self, holding: &Holding) -> Heard {
+        let mut heard = Heard::default();
+        for (serving, message) in
+            holding.live.iter().filter_map(|service| self.of_service(holding, service))
+        {
+            match serving {
                 Serving::Ready => heard.ready = true,
-                Serving::Degraded => heard.degraded = Some(service.message.clone()),
+                Serving::Degraded => heard.degraded = Some(message.to_owned()),
                 Serving::Unserved => {
                     heard.unserved += 1;
-                    heard.message.clone_from(&service.message);
+                    message.clone_into(&mut heard.message);
                 }
-                Serving::Pending => heard.message.clone_from(&service.message),
+                Serving::Pending => message.clone_into(&mut heard.message),
             }
         }
         heard
@@ -323,113 +369,8 @@ fn is_silent(address: IpAddr, closing: &BTreeMap<IpAddr, u64>, facts: &Facts<'_>
 }
 
 fn announced(address: IpAddr, wire: &BTreeMap<(IpAddr, Leg), Wire>) -> bool {
-    wire.iter().any(|((held, _), wire)| *held == address && *wire == Wire::Announced)
-}
-
-fn condition(holding: &Holding, decision: &Decision, facts: &Facts<'_>) -> Condition {
-    use ConditionStatus::{False, True};
-    let said = |status, reason: &str, message: String| {
-        Condition::new("Announced", status, reason, message)
-    };
-    let address = holding.address;
-    match decision {
-        Decision::Closed(reason) => {
-            let (reason, message) = closed_in_words(address, reason);
-            said(False, reason, message)
-        }
-        Decision::Open(_) if holding.kind == VipKind::Host => said(
-            True,
-            "HostAddress",
-            format!("{address} is this host's own address: nothing is announced for it"),
-        ),
-        Decision::Open(_) if !holding.l2 => said(
-            False,
-            "NoProtocol",
-            format!(
-                "the pool of {address} does not name l2 in `announce`, and bgp is not served yet"
-            ),
-        ),
-        Decision::Open(certainty) => match on_the_wire(holding, facts.wire) {
-            Err((reason, message)) => said(False, reason, message),
-            Ok(legs) => match certainty {
-                Certainty::Ready => {
-                    said(True, "Probed", format!("{address} is announced on {legs}"))
-                }
-                Certainty::Degraded(why) => said(
-                    True,
-                    "Degraded",
-                    format!("{address} stays announced on {legs} although {why}"),
-                ),
-                Certainty::Held(why) => said(
-                    True,
-                    "Held",
-                    format!(
-                        "{address} stays announced on {legs}; the router is not sure: {}",
-                        or_silent(why)
-                    ),
-                ),
-            },
-        },
-    }
-}
-
-fn closed_in_words(address: IpAddr, reason: &Reason) -> (&'static str, String) {
-    match reason {
-        Reason::Drained => {
-            ("Drained", "this host is drained; `roadstead undrain` brings it back".into())
-        }
-        Reason::Leaving => ("Withdrawing", format!("{address} is being withdrawn")),
-        Reason::Unserved(why) => ("NothingServes", format!("{address} is not announced: {why}")),
-        Reason::Pending(why) => {
-            ("NotReady", format!("{address} waits for the router: {}", or_silent(why)))
-        }
-        Reason::NoRouter => (
-            "RouterSilent",
-            format!("{address} waits for roadstead-router, which has not answered yet"),
-        ),
-    }
-}
-
-fn or_silent(why: &str) -> &str {
-    if why.is_empty() { "it has not spoken of this service yet" } else { why }
-}
-
-/// The legs on which an open address is announced, or what keeps it from all of them.
-fn on_the_wire(
-    holding: &Holding,
-    wire: &BTreeMap<(IpAddr, Leg), Wire>,
-) -> Result<String, (&'static str, String)> {
-    let address = holding.address;
-    let state = |leg: &Leg| wire.get(&(address, leg.clone()));
-    let announced: Vec<&str> = holding
-        .legs
-        .iter()
-        .filter(|leg| state(leg) == Some(&Wire::Announced))
-        .map(AsRef::as_ref)
-        .collect();
-    if !announced.is_empty() {
-        return Ok(announced.join(", "));
-    }
-    if holding.legs.is_empty() {
-        let message =
-            format!("{address} fits no leg: give its pool `interfaces`, or bring the interface up");
-        return Err(("NoLeg", message));
-    }
-    let conflict = holding.legs.iter().find_map(|leg| match state(leg) {
-        Some(Wire::Conflict { mac }) => Some((leg, mac)),
-        _ => None,
-    });
-    Err(match conflict {
-        Some((leg, mac)) => (
-            "ConflictOnWire",
-            format!("{address} is in use by {} on {leg}; free it there or reserve it", hex(mac)),
-        ),
-        None => ("Probing", format!("{address} is being probed on {}", holding.legs.join(", "))),
-    })
-}
-
-fn hex(mac: &[u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
+    let legs = wire.range((address, Leg::from(""))..);
+    legs.take_while(|((held, _), _)| *held == address).any(|(_, wire)| *wire == Wire::Announced)
 }
 
 /// A Service with two addresses tells the worse of its two conditions.

@@ -170,6 +170,23 @@ fn one_service_that_serves_keeps_a_shared_address() {
 }
 
 #[test]
+fn a_newcomer_on_a_shared_address_waits_for_its_own_word() {
+    let mut world = World::announced();
+    world.holdings[0].live.push(service("mail"));
+    assert_eq!(world.step().conditions[&service("mail")].reason, "NotReady");
+    let mail = ServiceServing {
+        service: service("mail"),
+        serving: Serving::Ready,
+        message: String::new(),
+        withheld: vec![],
+    };
+    world.programmed.as_mut().unwrap().services.push(mail);
+    assert_eq!(world.step().conditions[&service("mail")].reason, "Probed");
+    world.programmed.as_mut().unwrap().services.pop();
+    assert_eq!(world.step().conditions[&service("mail")].status, ConditionStatus::True, "doubt");
+}
+
+#[test]
 fn released_only_when_socket_and_kernel_are_silent() {
     let mut world = World::announced();
     let answering = Answering { address: address(), legs: vec![leg()] };
