@@ -222,7 +222,11 @@ fn advice(kind: libbpf_rs::ErrorKind) -> &'static str {
         }
         ErrorKind::OutOfMemory => "too little memory for the flow table: lower router.max_flows",
         ErrorKind::NotFound => "Linux 6.1 or later with CONFIG_DEBUG_INFO_BTF is needed",
-        _ => "Linux 6.1 or later is needed; the log has what the verifier said",
+        // Without CAP_PERFMON the verifier is stricter, and refuses by other errors too.
+        _ => {
+            "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and Linux 6.1 or later are needed; the log has what \
+             the verifier said"
+        }
     }
 }
 

@@ -47,7 +47,8 @@ impl Installed {
     /// programs that cargo built; then writes `roadstead.toml` and mounts the bpffs.
     pub fn install(lab: &Lab, checkout: &Path, toml: &str) -> Result<Self> {
         let tree = lab.dir().join("installed");
-        for part in ["etc/systemd/system", "run/systemd", "var/lib", "usr", "usr.upper", "usr.work"] {
+        for part in ["etc/systemd/system", "run/systemd", "var/lib", "usr", "usr.upper", "usr.work"]
+        {
             let path = tree.join(part);
             fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         }
@@ -153,11 +154,24 @@ impl Installed {
     /// The command of a unit, confined as the unit says.
     fn command(&self, name: &str, unit: &Unit, key: &str) -> Result<Vec<String>> {
         let line = unit.last("Service", key).ok_or_else(|| anyhow!("{name} has no {key}="))?;
+        self.under(name, line.trim_start_matches('-').split_whitespace())
+    }
+
+    fn under<'a>(
+        &self,
+        name: &str,
+        words: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<String>> {
         let (confine, tree) = self.confine()?;
         let unit = self.unit_path(name).display().to_string();
         let head = [confine, "--tree".into(), tree, "--unit".into(), unit, "--".into()];
-        let words = line.trim_start_matches('-').split_whitespace().map(str::to_owned);
-        Ok(head.into_iter().chain(words).collect())
+        Ok(head.into_iter().chain(words.into_iter().map(str::to_owned)).collect())
+    }
+
+    /// Runs any command as a unit's would be, whatever its status.
+    pub fn output_under(&self, name: &str, command: &[&str]) -> Result<Output> {
+        let line = self.under(name, command.iter().copied())?;
+        self.host.output(&line.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Starts a unit of type notify, keeps it running, and waits for READY=1.

@@ -1,1 +1,210 @@
-//! The samples of `etc/`.
+//! The samples of `etc/`, each as it stands.
+//!
+//! Input: a sample as `/etc/roadstead/roadstead.toml`, the manifests of `etc/manifests`, and a
+//! network with the addresses that they name. Output: `roadstead check` finds nothing, and the
+//! daemons, under their units, serve what the sample's comments promise. On the wire: the addresses
+//! are answered for on the legs that the sample names.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use roadstead_lab::{Host, Installed, Node, Topology, eventually, presets};
+use roadstead_scenarios::{
+    World, ask,
+    installed::{LOAD, ROUTER, SPEAKER, checkout, first_address},
+    scenario,
+    world::SOON,
+};
+
+fn sample(name: &str) -> Result<String> {
+    let path = checkout().join("etc").join(name);
+    fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+fn install(world: &World, toml: &str) -> Result<Installed> {
+    Installed::install(&world.lab, &checkout(), toml)
+}
+
+/// A LAN with the nodes of `etc/manifests/nodes.yaml`, an edge host and somebody who asks.
+fn lan(edge: &[&str]) -> Topology {
+    let mut plan = Topology::new();
+    let _ = plan.host("edge").leg("lan", edge);
+    let _ = plan.host("near").leg("lan", ["192.0.2.3/24", "2001:db8:1::f003/64"]);
+    for n in ["n1", "n2"] {
+        let last = format!("10{}", &n[1..]);
+        let addresses = [format!("192.0.2.{last}/24"), format!("2001:db8:1:1::{last}/64")];
+        let _ = plan.host(n).leg("lan", addresses);
+    }
+    plan
+}
+
+/// The nodes of the manifests, on the NodePorts that their Services name.
+fn start_nodes(world: &World) -> Result<Vec<Node>> {
+    let start =
+        |name| Node::start(world.lab.host(name)?, &world.lab.logs(), &["--ports=30053-30081"]);
+    ["n1", "n2"].into_iter().map(start).collect()
+}
+
+/// Puts the sample's manifests in place, changed by `change`, and starts everything.
+fn start(it: &mut Installed, change: impl Fn(String) -> String) -> Result<()> {
+    for name in ["nodes", "web"] {
+        it.manifests.write(name, &change(sample(&format!("manifests/{name}.yaml"))?))?;
+    }
+    it.run_oneshot(LOAD, "ExecStart")?;
+    it.start(SPEAKER)?;
+    it.start(ROUTER)
+}
+
+fn answered_by_a_node(from: &Host, vip: IpAddr, port: u16) -> Result<()> {
+    let to = SocketAddr::new(vip, port);
+    let node = eventually("it is served", SOON, || ask::tcp(from, to))?.node;
+    ensure!(["n1", "n2"].contains(&node.as_str()), "{to} was answered by {node}");
+    Ok(())
+}
+
+fn is_at(from: &Host, vip: IpAddr, edge: &Host, interface: &str) -> Result<()> {
+    let (mac, leg) = (ask::who_has(from, vip)?, edge.leg(interface)?);
+    ensure!(mac == Some(leg.mac.to_string()), "{vip} is answered for by {mac:?}");
+    Ok(())
+}
+
+#[test]
+fn check_finds_nothing_in_any_sample() -> Result<()> {
+    scenario(
+        || World::bare(&presets::segment(1), "samples-check", ""),
+        |world| {
+            let it = install(world, "")?;
+            for name in ["nodes", "web"] {
+                it.manifests.write(name, &sample(&format!("manifests/{name}.yaml"))?)?;
+            }
+            let entries = fs::read_dir(checkout().join("etc"))?.flatten();
+            let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            let samples: Vec<String> = names.filter(|name| name.ends_with(".toml")).collect();
+            ensure!(samples.len() >= 5, "the samples were found: {samples:?}");
+            for name in samples {
+                fs::write(it.path("/etc/roadstead/roadstead.toml"), sample(&name)?)?;
+                it.as_root(&["roadstead", "check"]).context(name)?;
+            }
+            Ok(())
+        },
+    )
+}
+
+/// The configuration that the README shows.
+#[test]
+fn check_finds_nothing_in_the_readme() -> Result<()> {
+    let readme = fs::read_to_string(checkout().join("README.md"))?;
+    let shown = readme.lines().skip_while(|line| line.trim() != "[[pool]]");
+    let shown: Vec<&str> = shown.map_while(|line| line.strip_prefix("    ")).collect();
+    ensure!(shown.len() == 3, "the README shows {shown:?}");
+    scenario(
+        || World::bare(&presets::segment(1), "readme-check", ""),
+        |world| {
+            let it = install(world, &shown.join("\n"))?;
+            it.as_root(&["roadstead", "check"]).map(drop)
+        },
+    )
+}
+
+#[test]
+fn the_smallest_one_serves() -> Result<()> {
+    let edge = ["192.0.2.5/24", "2001:db8:1::f005/64", "2001:db8:1:1::5/64"];
+    scenario(
+        || World::bare(&lan(&edge), "sample-smallest", ""),
+        |world| {
+            let _nodes = start_nodes(world)?;
+            let mut it = install(world, &sample("roadstead.toml")?)?;
+            start(&mut it, |text| text)?;
+            let (near, edge) = (world.near()?, world.lab.edge()?);
+            let web = first_address(&it, "default/web")?;
+            is_at(near, web, edge, "eth0")?;
+            answered_by_a_node(near, web, 80)?;
+            first_address(&it, "default/dns")?;
+            for vip in ["192.0.2.20", "2001:db8:1::20"] {
+                let vip: IpAddr = vip.parse()?;
+                is_at(near, vip, edge, "eth0")?;
+                let to = SocketAddr::new(vip, 53);
+                eventually("it is served", SOON, || ask::udp(near, to))?;
+            }
+            Ok(())
+        },
+    )
+}
+
+#[test]
+fn the_machine_with_one_address_serves_on_it() -> Result<()> {
+    scenario(
+        || World::bare(&lan(&["192.0.2.5/24"]), "sample-one-address", ""),
+        |world| {
+            let _nodes = start_nodes(world)?;
+            let mut it = install(world, &sample("homelab-one-address.toml")?)?;
+            start(&mut it, |text| text)?;
+            let (near, own): (_, IpAddr) = (world.near()?, "192.0.2.5".parse()?);
+            answered_by_a_node(near, own, 80)?;
+            // The host keeps every other port, and answers for its address itself.
+            ask::refused(near, SocketAddr::new(own, 22))?;
+            is_at(near, own, world.lab.edge()?, "eth0")
+        },
+    )
+}
+
+/// `ens3` outside, `ens4` towards the nodes, as the sample says.
+fn two_legs() -> Topology {
+    let mut plan = Topology::new();
+    let _ = plan
+        .host("edge")
+        .leg("outside", ["198.51.100.5/24"])
+        .leg("inside", ["192.0.2.6/24", "192.0.2.7/24"]);
+    let _ = plan.host("near").leg("outside", ["198.51.100.3/24"]);
+    for n in ["n1", "n2"] {
+        let _ = plan.host(n).leg("inside", [format!("192.0.2.10{}/24", &n[1..])]);
+    }
+    plan
+}
+
+fn rename(edge: &Host, names: &[(&str, &str)]) -> Result<()> {
+    for (old, new) in names {
+        edge.link(old, false)?;
+        edge.ip(&format!("link set {old} name {new}"))?;
+        edge.link(new, true)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn two_legs_serve_outside_and_inside() -> Result<()> {
+    let ours = |text: String| {
+        let text = text.replace(
+            "  type: LoadBalancer\n",
+            "  type: LoadBalancer\n  loadBalancerClass: roadstead.io/load-balancer\n",
+        );
+        text.replace("192.0.2.20,2001:db8:1::20", "198.51.100.20")
+    };
+    scenario(
+        || World::bare(&two_legs(), "sample-two-legs", ""),
+        |world| {
+            let (near, edge, n1) = (world.near()?, world.lab.edge()?, world.lab.host("n1")?);
+            rename(edge, &[("eth0", "ens3"), ("eth1", "ens4")])?;
+            let _nodes = start_nodes(world)?;
+            let mut it = install(world, &sample("on-prem-two-legs.toml")?)?;
+            start(&mut it, ours)?;
+            let web = first_address(&it, "default/web")?;
+            is_at(near, web, edge, "eth0")?;
+            answered_by_a_node(near, web, 80)?;
+
+            let internal = ours(sample("manifests/web.yaml")?);
+            let first = internal.split("\n---\n").next().ok_or_else(|| anyhow!("no Service"))?;
+            let meta = "name: api\n  labels: { visibility: internal }\n";
+            let labelled = first.replacen("name: web\n", meta, 1).replace("30080", "30081");
+            it.manifests.write("api", &labelled)?;
+            let api = first_address(&it, "default/api")?;
+            near.ip("route add 192.0.2.0/24 dev eth0")?;
+            ensure!(ask::who_has(near, api)?.is_none(), "{api} is visible outside");
+            is_at(n1, api, edge, "eth1")?;
+            answered_by_a_node(n1, api, 80)
+        },
+    )
+}

@@ -8,7 +8,8 @@ use std::{
     collections::BTreeSet,
     fs,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
     process::{Command, Output},
 };
 
@@ -119,6 +120,38 @@ fn the_readme_enables_every_unit() -> Result<()> {
     Ok(())
 }
 
+/// `systemctl enable` as the README has it, without a running systemd: everything is wanted at boot.
+#[test]
+fn what_the_readme_enables_starts_at_boot() -> Result<()> {
+    let readme = fs::read_to_string(checkout().join("README.md"))?;
+    let line = readme.lines().find_map(|line| line.trim().strip_prefix("systemctl enable --now "));
+    let units: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
+    scenario(
+        || World::bare(&presets::segment(1), "units-enable", ""),
+        |world| {
+            let it = install(world, &one_pool())?;
+            let root = format!("--root={}", it.path("/").display());
+            world.lab.edge()?.run(&[&["systemctl", &root, "enable"], units.as_slice()].concat())?;
+            let wants = fs::read_dir(it.path("/etc/systemd/system/multi-user.target.wants"))?;
+            ensure!(wants.count() == units.len(), "{units:?} are not all wanted at boot");
+            Ok(())
+        },
+    )
+}
+
+/// A misspelt key is passed over by `sysctl --system` with a warning that nobody reads.
+#[test]
+fn every_sysctl_exists() -> Result<()> {
+    let text = fs::read_to_string(checkout().join("systemd/sysctl.conf"))?;
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    for line in lines {
+        let key = line.split('=').next().unwrap_or_default().trim().replace('.', "/");
+        let path = PathBuf::from("/proc/sys").join(key);
+        ensure!(path.exists(), "`{line}`: there is no {}", path.display());
+    }
+    Ok(())
+}
+
 fn has(it: &Installed, unit: &str, expected: &[(&str, &str)]) -> Result<()> {
     for (field, value) in expected {
         let found = it.process_field(unit, field)?;
@@ -170,6 +203,8 @@ fn the_daemons_serve_under_their_units_and_come_back() -> Result<()> {
             for unit in [SPEAKER, ROUTER] {
                 it.running(unit)?.restart(Signal::SIGKILL, SOON)?;
                 it.await_ready(unit)?;
+                it.running(unit)?.signal(Signal::SIGHUP)?;
+                it.await_ready(unit)?;
                 serves(world, &it)?;
                 ensure!(it.running(unit)?.starts() == 2, "{unit} ended by itself as well");
             }
@@ -194,6 +229,33 @@ fn the_speaker_is_ready_under_its_unit_without_a_router() -> Result<()> {
                 ensure!(!status.service("default/web")?.addresses.is_empty(), "{status:?}");
                 Ok(())
             })
+        },
+    )
+}
+
+/// An interface that comes when everything runs is attached by a process without capabilities.
+#[test]
+fn a_leg_that_comes_late_is_attached_without_capabilities() -> Result<()> {
+    scenario(
+        || World::bare(&presets::segment(1), "units-late-leg", ""),
+        |world| {
+            let mut it = install(world, &one_pool())?;
+            it.run_oneshot(LOAD, "ExecStart")?;
+            it.start(SPEAKER)?;
+            it.start(ROUTER)?;
+            let edge = world.lab.edge()?;
+            edge.ip("link add late0 type veth peer name late1")?;
+            edge.ip("addr add 203.0.113.9/24 dev late0")?;
+            edge.ip("link set late1 up")?;
+            edge.ip("link set late0 up")?;
+            let shown = edge.ip("-o link show dev late0")?;
+            let index = shown.split(':').next().unwrap_or_default().trim().to_owned();
+            let pin = it.path("/run/roadstead/bpf/router/v1/links").join(index);
+            eventually("the link is pinned", SOON, || {
+                ensure!(pin.exists(), "there is no {}", pin.display());
+                Ok(())
+            })?;
+            is_confined(&it, ROUTER, NOTHING)
         },
     )
 }
@@ -269,6 +331,37 @@ fn without(unit: &str, capability: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// The confinement that the other tests rely on is there: what a unit denies is denied.
+#[test]
+fn what_a_unit_denies_is_denied() -> Result<()> {
+    let denied: [(&str, &str); 5] = [
+        ("touch /etc/roadstead/new", "Read-only file system"),
+        ("touch /var/lib/roadstead/speaker/new", "Read-only file system"),
+        ("unshare --user true", "Operation not permitted"),
+        ("ls /proc/1", "No such file or directory"),
+        ("ping -n -c 1 127.0.0.1", "Operation not permitted"),
+    ];
+    scenario(
+        || World::bare(&presets::segment(1), "units-denied", ""),
+        |world| {
+            let it = install(world, &one_pool())?;
+            let try_it = |command: &str| {
+                it.output_under(ROUTER, &command.split_whitespace().collect::<Vec<_>>())
+            };
+            for (command, expected) in denied {
+                let output = try_it(command)?;
+                let said = String::from_utf8_lossy(&output.stderr);
+                ensure!(said.contains(expected) && !output.status.success(), "{command}: {said}");
+            }
+            let killed = try_it("chown roadstead-router /var/lib/roadstead/router")?;
+            ensure!(killed.status.signal() == Some(Signal::SIGSYS as i32), "{killed:?}");
+            let own = try_it("touch /var/lib/roadstead/router/new /run/roadstead/router/new")?;
+            ensure!(own.status.success(), "{own:?}");
+            Ok(())
+        },
+    )
+}
+
 /// Nobody but the router's user gets at the maps.
 #[test]
 fn the_pins_belong_to_the_routers_user_alone() -> Result<()> {
@@ -279,21 +372,14 @@ fn the_pins_belong_to_the_routers_user_alone() -> Result<()> {
             it.run_oneshot(LOAD, "ExecStart")?;
             let line = ["stat", "-c", "%a %U:%G", "/run/roadstead/bpf"];
             let owner = it.as_root(&line)?;
-            ensure!(owner.trim() == "700 roadstead-router:roadstead", "{owner}");
-            let pins = it.as_root(&[
-                "find",
-                "/run/roadstead/bpf",
-                "-mindepth",
-                "1",
-                "-not",
-                "-user",
-                "roadstead-router",
-            ])?;
+            // The sticky bit is every bpffs's own.
+            ensure!(owner.trim() == "1700 roadstead-router:roadstead", "{owner}");
+            // The kernel's own two files, maps.debug and progs.debug, are root's.
+            let find = "find /run/roadstead/bpf -mindepth 1 -not -name *.debug -not -user roadstead-router";
+            let pins = it.as_root(&find.split(' ').collect::<Vec<_>>())?;
             ensure!(pins.is_empty(), "of somebody else: {pins}");
-            ensure!(
-                Path::new(&it.path("/run/roadstead/bpf/v1/maps")).is_dir(),
-                "nothing is pinned"
-            );
+            let maps = it.path("/run/roadstead/bpf/router/v1/maps");
+            ensure!(maps.is_dir(), "nothing is pinned");
             Ok(())
         },
     )
