@@ -40,7 +40,8 @@ static __always_inline int forward(struct __sk_buff *skb, struct packet *packet,
 
 static __always_inline bool flow_is_syn(const struct packet *packet)
 {
-    return packet->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+    return packet->protocol == IPPROTO_TCP &&
+           (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 }
 
 /* True for almost every packet: nothing to note, nothing to decide. */
@@ -274,12 +275,11 @@ __noinline int open_entries(struct __sk_buff *skb, const struct flow_key *key, s
     return GOES_ON;
 }
 
-/* Fills in `flow` and creates its entries. GOES_ON, or a verdict. */
+/* Creates the entries of a new flow. GOES_ON, or a verdict. */
 __noinline int open_flow(struct __sk_buff *skb, struct packet *packet,
-                         const struct frontend *frontend, const struct flow_key *key,
-                         struct flow *flow)
+                         const struct frontend *frontend, const struct flow_key *key)
 {
-    if (!packet || !frontend || !key || !flow)
+    if (!packet || !frontend || !key)
         return TC_ACT_UNSPEC;
     int verdict = open_permitted(packet, frontend, leg_slot(skb->ifindex));
     if (verdict != GOES_ON)
@@ -287,44 +287,40 @@ __noinline int open_flow(struct __sk_buff *skb, struct packet *packet,
     __u32 id = select_backend(key, frontend, packet->now);
     if (id == NO_BACKEND)
         return answer_with(packet, ANSWER_REFUSED, DROP_NO_BACKEND);
-    flow->backend = id;
-    flow->node_port = frontend->node_port;
-    flow->last_seen = packet->now;
-    flow->state = range_generation();
-    verdict = open_entries(skb, key, flow);
+    struct flow flow = {
+        .backend = id,
+        .node_port = frontend->node_port,
+        .last_seen = packet->now,
+        .state = range_generation(),
+    };
+    verdict = open_entries(skb, key, &flow);
     if (verdict != GOES_ON)
         return verdict;
     half_open_enter(key);
-    open_told(frontend, key, flow);
+    open_told(frontend, key, &flow);
     return GOES_ON;
 }
 
 /* --- both ------------------------------------------------------------------------------------ */
 
-/* Finds or makes the flow of a packet. GOES_ON with `found` filled, or a verdict. */
-static __always_inline int flow_of(struct __sk_buff *skb, struct packet *packet,
-                                   const struct frontend *frontend, struct flow *found)
+/* The packet's pointers are lost to the calls in between, so the frame comes along by itself. */
+static __always_inline int from_client(struct __sk_buff *skb, struct packet *packet,
+                                       const struct frontend *frontend)
 {
     struct flow_key key;
     flow_key_of(&key, packet, frontend->id);
     int verdict = ANEW;
     struct flow *flow = bpf_map_lookup_elem(&flows, &key);
     if (flow) {
-        *found = *flow;
-        verdict = flow_quiet(packet, frontend, flow)
-                      ? GOES_ON
-                      : flow_attend(skb, packet, frontend, &key, flow);
+        if (flow_quiet(packet, frontend, flow))
+            return forward(skb, packet, flow);
+        verdict = flow_attend(skb, packet, frontend, &key, flow);
     }
-    if (verdict == ANEW)
-        verdict = open_flow(skb, packet, frontend, &key, found);
-    return verdict;
-}
-
-/* The packet's pointers are lost to the calls in between, so the frame comes along by itself. */
-static __always_inline int from_client(struct __sk_buff *skb, struct packet *packet,
-                                       const struct frontend *frontend)
-{
-    struct flow flow = {};
-    int verdict = flow_of(skb, packet, frontend, &flow);
-    return verdict == GOES_ON ? forward(skb, packet, &flow) : verdict;
+    if (verdict == ANEW) {
+        verdict = open_flow(skb, packet, frontend, &key);
+        flow = bpf_map_lookup_elem(&flows, &key);
+    }
+    if (verdict != GOES_ON)
+        return verdict;
+    return flow ? forward(skb, packet, flow) : drop(DROP_NO_FLOW);
 }

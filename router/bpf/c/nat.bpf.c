@@ -122,9 +122,12 @@ int ingress(struct __sk_buff *skb)
         return TC_ACT_UNSPEC;
     if (skb->protocol == bpf_htons(ETH_P_ARP))
         return answer_arp(skb);
-    int parsed = parse(skb, &packet);
-    if (parsed != PARSED)
-        return not_parsed(skb, &packet, parsed);
+    struct frame frame = {(void *)(long)skb->data, (void *)(long)skb->data_end};
+    if (!parse_simple(&packet, &frame)) {
+        int parsed = parse(skb, &packet);
+        if (parsed != PARSED)
+            return not_parsed(skb, &packet, parsed);
+    }
     packet_frame(&packet, skb);
     if (packet.data + L3_OFFSET > packet.end)
         return TC_ACT_UNSPEC; /* parsed, so it is longer: this tells the verifier */

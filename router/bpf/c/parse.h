@@ -100,23 +100,29 @@ static __always_inline bool address_mapped(const union address *address)
     return address->halves[0] == 0 && address->words[2] == bpf_htonl(0xffff);
 }
 
-static __always_inline enum parsed parse_v4(struct packet *packet, const struct frame *frame)
+static __always_inline void parse_v4_fields(struct packet *packet, const struct iphdr *ip)
 {
-    struct iphdr *ip = frame_at(frame, L3_OFFSET, sizeof(*ip));
-    if (!ip)
-        return PARSED_SHORT;
-    __u32 header = ip->ihl * 4;
-    packet->length = bpf_ntohs(ip->tot_len);
-    if (ip->version != 4 || header < sizeof(*ip) || packet->length < header)
-        return PARSED_MALFORMED;
-
     address_from_v4(&packet->source, ip->saddr);
     address_from_v4(&packet->destination, ip->daddr);
     packet->v6 = false;
     packet->hop_limit = ip->ttl;
     packet->protocol = ip->protocol;
-    packet->l4 = L3_OFFSET + header;
+    packet->length = bpf_ntohs(ip->tot_len);
     packet->fragment_id = ip->id;
+}
+
+static __always_inline enum parsed parse_v4(struct packet *packet, const struct frame *frame)
+{
+    struct iphdr *ip = frame_at(frame, L3_OFFSET, sizeof(*ip));
+    if (!ip)
+        return PARSED_SHORT;
+    if (ip->version != 4)
+        return PARSED_MALFORMED;
+    parse_v4_fields(packet, ip);
+    __u32 header = ip->ihl * 4;
+    if (header < sizeof(*ip) || packet->length < header)
+        return PARSED_MALFORMED;
+    packet->l4 = L3_OFFSET + header;
     __u16 fragment = bpf_ntohs(ip->frag_off);
     packet->dont_fragment = fragment & 0x4000;
     packet->fragment = fragment & 0x1fff   ? FRAGMENT_LATER
@@ -173,18 +179,10 @@ static __always_inline enum parsed parse_extensions(struct packet *packet,
     return PARSED_EXTENSIONS;
 }
 
-static __always_inline enum parsed parse_v6(struct packet *packet, const struct frame *frame)
+static __always_inline void parse_v6_fields(struct packet *packet, const struct ipv6hdr *ip)
 {
-    struct ipv6hdr *ip = frame_at(frame, L3_OFFSET, sizeof(*ip));
-    if (!ip)
-        return PARSED_SHORT;
-    if (ip->version != 6)
-        return PARSED_MALFORMED;
-
     __builtin_memcpy(&packet->source, &ip->saddr, sizeof(packet->source));
     __builtin_memcpy(&packet->destination, &ip->daddr, sizeof(packet->destination));
-    if (address_mapped(&packet->source) || address_mapped(&packet->destination))
-        return PARSED_MALFORMED;
     packet->v6 = true;
     packet->hop_limit = ip->hop_limit;
     packet->length = bpf_ntohs(ip->payload_len) + sizeof(*ip);
@@ -193,6 +191,19 @@ static __always_inline enum parsed parse_v6(struct packet *packet, const struct 
     packet->fragment_id = 0;
     packet->protocol = ip->nexthdr;
     packet->l4 = L3_OFFSET + sizeof(*ip);
+}
+
+static __always_inline enum parsed parse_v6(struct packet *packet, const struct frame *frame)
+{
+    struct ipv6hdr *ip = frame_at(frame, L3_OFFSET, sizeof(*ip));
+    if (!ip)
+        return PARSED_SHORT;
+    if (ip->version != 6)
+        return PARSED_MALFORMED;
+
+    parse_v6_fields(packet, ip);
+    if (address_mapped(&packet->source) || address_mapped(&packet->destination))
+        return PARSED_MALFORMED;
     return parse_is_extension(ip->nexthdr) ? parse_extensions(packet, frame) : PARSED;
 }
 
@@ -258,6 +269,53 @@ static __always_inline enum parsed parse_frame(struct packet *packet, const stru
         parsed = parse_v6(packet, frame);
     return parsed == PARSED ? parse_l4(packet, frame) : parsed;
 }
+
+/* --- the common shapes -----------------------------------------------------------------------
+ *
+ * TCP or UDP, no options, no extension headers, no fragment, all at hand: parsed in place, because
+ * the call of a global function costs as much as the parsing. */
+
+static __always_inline bool parse_simple_v4(struct packet *packet, const struct frame *frame)
+{
+    struct iphdr *ip = frame_at(frame, L3_OFFSET, sizeof(*ip));
+    if (!ip || *(__u8 *)ip != 0x45 || ip->frag_off & bpf_htons(0x3fff))
+        return false;
+    parse_v4_fields(packet, ip);
+    packet->dont_fragment = ip->frag_off & bpf_htons(0x4000);
+    packet->fragment = FRAGMENT_NONE;
+    packet->l4 = L3_OFFSET + sizeof(*ip);
+    return true;
+}
+
+static __always_inline bool parse_simple_v6(struct packet *packet, const struct frame *frame)
+{
+    struct ipv6hdr *ip = frame_at(frame, L3_OFFSET, sizeof(*ip));
+    if (!ip || ip->version != 6)
+        return false;
+    parse_v6_fields(packet, ip);
+    return !address_mapped(&packet->source) && !address_mapped(&packet->destination);
+}
+
+/* False: any other shape, left to parse(). */
+static __always_inline bool parse_simple(struct packet *packet, const struct frame *frame)
+{
+    struct ethhdr *ethernet = frame_at(frame, 0, sizeof(*ethernet));
+    if (!ethernet)
+        return false;
+    bool simple = false;
+    if (ethernet->h_proto == bpf_htons(ETH_P_IP))
+        simple = parse_simple_v4(packet, frame);
+    else if (ethernet->h_proto == bpf_htons(ETH_P_IPV6))
+        simple = parse_simple_v6(packet, frame);
+    if (!simple)
+        return false;
+    packet->tcp_flags = 0;
+    if (packet->protocol == IPPROTO_TCP)
+        return parse_tcp(packet, frame) == PARSED;
+    return packet->protocol == IPPROTO_UDP && parse_udp(packet, frame) == PARSED;
+}
+
+/* --- every shape ----------------------------------------------------------------------------- */
 
 #define PULLED 256 /* bytes that a chain of headers may take */
 

@@ -1,0 +1,220 @@
+//! Nanoseconds per packet by `BPF_PROG_TEST_RUN`, as root: `cargo run --release -p
+//! roadstead-router-bpf --example ns`.
+//!
+//! A test run uses one buffer again and again, so a program that translates a packet would not see
+//! the same packet twice. Here client and SNAT address, and VIP and node, are the same: translation
+//! changes nothing but the hop limit, which lasts for 250 runs. Prints `name nanoseconds` per line,
+//! medians of many batches.
+
+use std::{error::Error, fs, net::IpAddr, path::Path};
+
+use libbpf_rs::{ObjectBuilder, ProgramInput};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
+use roadstead_model::{Protocol, local::VipKind};
+use roadstead_router_bpf::{Dataplane, Options, Pins, load};
+use roadstead_router_core::maps::{
+    Backend, BackendMode, Capacity, Frontend, FrontendKey, Maps as _, NextHop, Op, Snat,
+    TABLE_SLOTS, VipEntry,
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const BATCHES: usize = 2_000;
+const REPEAT: u32 = 250;
+const LOOPBACK: u32 = 1;
+const PORT: u16 = 80;
+const CLIENT_PORT: u16 = 40_000;
+const SYN: u8 = 2;
+const ACK: u8 = 16;
+
+fn main() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?;
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    let directory = tempfile::TempDir::new()?;
+    mount(Some("bpf"), directory.path(), Some("bpf"), MsFlags::empty(), none)?;
+    let measured = measure(directory.path());
+    nix::mount::umount(directory.path())?;
+    measured
+}
+
+fn measure(filesystem: &Path) -> Result<()> {
+    println!("empty {}", empty()?);
+    for family in [Family::v4()?, Family::v6()?] {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let pins = Pins::new(filesystem.join(format!("{}{protocol}", family.name)));
+            family.measure(&pins, protocol)?;
+            fs::remove_dir_all(pins.root())?;
+        }
+    }
+    Ok(())
+}
+
+/// The cost of a test run itself.
+fn empty() -> Result<u64> {
+    let object = concat!(env!("OUT_DIR"), "/empty.bpf.o");
+    let object = ObjectBuilder::default().open_file(object)?.load()?;
+    let program = object.progs_mut().next().ok_or("no program")?;
+    let mut durations = Vec::new();
+    for _ in 0..BATCHES {
+        let frame = [0; 60];
+        let input =
+            ProgramInput { data_in: Some(&frame), repeat: REPEAT, ..ProgramInput::default() };
+        durations.push(u64::try_from(program.test_run(input)?.duration.as_nanos())?);
+    }
+    Ok(median(durations))
+}
+
+struct Family {
+    name: &'static str,
+    client: IpAddr,
+    vip: IpAddr,
+    other: IpAddr,
+}
+
+impl Family {
+    fn v4() -> Result<Self> {
+        Ok(Self {
+            name: "v4",
+            client: "198.51.100.7".parse()?,
+            vip: "192.0.2.10".parse()?,
+            other: "203.0.113.9".parse()?,
+        })
+    }
+
+    fn v6() -> Result<Self> {
+        Ok(Self {
+            name: "v6",
+            client: "2001:db8:7::7".parse()?,
+            vip: "2001:db8:1::10".parse()?,
+            other: "2001:db8:2::9".parse()?,
+        })
+    }
+
+    fn measure(&self, pins: &Pins, protocol: Protocol) -> Result<()> {
+        let dataplane = self.serving(pins, protocol)?;
+        let client = (self.client, CLIENT_PORT);
+        let vip = (self.vip, PORT);
+        let name = |what| format!("{what} {} {protocol}", self.name);
+        let first = if protocol == Protocol::Tcp { SYN } else { 0 };
+        run(&dataplane, &frame(protocol, client, vip, first), 1)?;
+        run(&dataplane, &frame(protocol, vip, client, first | ACK), 1)?;
+        run(&dataplane, &frame(protocol, client, vip, ACK), 1)?;
+        report(&name("established"), &dataplane, &frame(protocol, client, vip, ACK))?;
+        report(&name("reply"), &dataplane, &frame(protocol, vip, client, ACK))?;
+        report(&name("not-ours"), &dataplane, &frame(protocol, client, (self.other, PORT), ACK))?;
+        println!("{} {}", name("new"), self.new_flows(&dataplane, protocol, first)?);
+        Ok(())
+    }
+
+    fn new_flows(&self, dataplane: &Dataplane, protocol: Protocol, flags: u8) -> Result<u64> {
+        let mut durations = Vec::new();
+        for port in 10_000..30_000 {
+            let frame = frame(protocol, (self.client, port), (self.vip, PORT), flags);
+            durations.push(run(dataplane, &frame, 1)?);
+        }
+        Ok(median(durations))
+    }
+
+    fn serving(&self, pins: &Pins, protocol: Protocol) -> Result<Dataplane> {
+        let capacity = Capacity {
+            flows: 1_000_000,
+            vips: 1_024,
+            frontends: 4_096,
+            backends: 256,
+            tables: 64,
+            snats: 4,
+            ranges: 1_024,
+        };
+        load(pins, &capacity, &Options::default())?;
+        let mut dataplane = Dataplane::open(pins)?;
+        for op in self.service(protocol) {
+            dataplane.apply(&op)?;
+        }
+        Ok(dataplane)
+    }
+
+    fn service(&self, protocol: Protocol) -> Vec<Op> {
+        let key = FrontendKey { address: self.vip, protocol, port: PORT };
+        let frontend = Frontend {
+            id: 1,
+            node_port: PORT,
+            table: Some(0),
+            affinity_seconds: 0,
+            ranges: None,
+            log: false,
+        };
+        let backend = Backend {
+            address: self.vip,
+            ifindex: LOOPBACK,
+            macs: Some(NextHop { destination: [0; 6], source: [0; 6] }),
+            gateway: None,
+            mtu: 1_500,
+            snat: (0, 1),
+            state: BackendMode::Active,
+        };
+        let snat = Snat { address: self.client, low: 1_024, high: 65_535, shared: false };
+        vec![
+            Op::PutLeg(LOOPBACK, 0),
+            Op::PutSnat(0, snat),
+            Op::PutBackend(0, backend),
+            Op::PutTable(0, vec![0; TABLE_SLOTS].into()),
+            Op::PutIdentity(1, key),
+            Op::PutVip(self.vip, VipEntry { kind: VipKind::Virtual, legs: u32::MAX }),
+            Op::PutFrontend(key, frontend),
+        ]
+    }
+}
+
+fn report(name: &str, dataplane: &Dataplane, frame: &[u8]) -> Result<()> {
+    let mut durations = Vec::new();
+    for _ in 0..BATCHES {
+        durations.push(run(dataplane, frame, REPEAT)?);
+    }
+    println!("{name} {}", median(durations));
+    Ok(())
+}
+
+fn run(dataplane: &Dataplane, frame: &[u8], repeat: u32) -> Result<u64> {
+    let ran = dataplane.test_run(frame, LOOPBACK, 0, repeat)?;
+    Ok(u64::try_from(ran.duration.as_nanos())?)
+}
+
+fn median(mut of: Vec<u64>) -> u64 {
+    of.sort_unstable();
+    of.get(of.len() / 2).copied().unwrap_or(0)
+}
+
+/// A frame without payload. Checksums are left at a nonsense that is not zero: the program changes
+/// them by what changes, and never verifies.
+fn frame(protocol: Protocol, from: (IpAddr, u16), to: (IpAddr, u16), flags: u8) -> Vec<u8> {
+    let mut l4 = [from.1.to_be_bytes(), to.1.to_be_bytes()].concat();
+    if protocol == Protocol::Tcp {
+        l4.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0xff, 0xff, 0x12, 0x34, 0, 0]);
+    } else {
+        l4.extend([0, 8, 0x12, 0x34]);
+    }
+    let mut frame = vec![0; 12];
+    match (from.0, to.0) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            frame.extend([8, 0, 0x45, 0, 0]);
+            frame.push(20_u8.saturating_add(u8::try_from(l4.len()).unwrap_or(0)));
+            frame.extend([0, 1, 0x40, 0, 255, protocol.number(), 0x12, 0x34]);
+            frame.extend(source.octets());
+            frame.extend(destination.octets());
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0]);
+            frame.push(u8::try_from(l4.len()).unwrap_or(0));
+            frame.extend([protocol.number(), 255]);
+            frame.extend(source.octets());
+            frame.extend(destination.octets());
+        }
+        _ => {}
+    }
+    frame.extend(l4);
+    frame
+}
