@@ -88,14 +88,16 @@ pub struct Answer {
     pub path: String,
     /// How many bytes of body the request had.
     pub received: usize,
+    /// [`crate::pattern::sum`] of that body.
+    pub sum: u64,
 }
 
 impl Answer {
     /// As the body of an answer.
     pub fn to_text(&self) -> String {
         format!(
-            "node={} client={} path={} received={}\n",
-            self.node, self.client, self.path, self.received
+            "node={} client={} path={} received={} sum={}\n",
+            self.node, self.client, self.path, self.received, self.sum
         )
     }
 
@@ -111,6 +113,7 @@ impl Answer {
             client: field("client")?,
             path: field("path")?,
             received: field("received")?.parse()?,
+            sum: field("sum")?.parse()?,
         })
     }
 }
@@ -126,6 +129,7 @@ mod tests {
             client: "[2001:db8::1]:4242".into(),
             path: "/seq/7".into(),
             received: 3,
+            sum: 9,
         };
         assert_eq!(Answer::parse(&answer.to_text())?, answer);
         assert!(Answer::parse("hello").is_err());

@@ -14,6 +14,7 @@
 //! | [`installed`], [`unit`] | the daemons as the README installs them, under their units |
 //! | [`node`], [`load`] | the NodePort responder and the load generator |
 //! | [`capture`], [`impair`] | what was on the wire; loss, cuts |
+//! | [`pattern`] | bytes that tell what became of them |
 //! | [`wait`] | the only place that polls, always with a bound |
 //!
 //! The library holds no knowledge of the product beyond its contract: flags, files, `status`.
@@ -29,6 +30,7 @@ pub mod installed;
 pub mod load;
 pub mod netns;
 pub mod node;
+pub mod pattern;
 pub mod presets;
 pub mod process;
 pub mod supervisor;

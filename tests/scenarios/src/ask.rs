@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use roadstead_lab::{Host, eventually, http::Answer};
+use roadstead_lab::{Host, eventually, http::Answer, pattern};
 
 /// How long a single question may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -30,6 +30,23 @@ pub fn post(host: &Host, to: SocketAddr, bytes: usize) -> Result<Answer> {
         let body = send(to, "/", &vec![b'x'; bytes], PATIENCE)?;
         Answer::parse(&String::from_utf8_lossy(&body))
     })
+}
+
+/// A few MiB that tell a lost, swapped or doubled segment, down and up.
+pub fn bulk(host: &Host, to: SocketAddr, bytes: usize) -> Result<()> {
+    let pattern = pattern::bytes(bytes);
+    let down = get(host, to, &format!("/pattern/{bytes}"))?;
+    let (length, sum) = (down.len(), pattern::sum(&down));
+    ensure!(down == pattern, "{length} of {bytes} bytes came down from {to}, sum {sum:x}");
+    let answer = host.namespace().enter(|| {
+        let body = send(to, "/", &pattern, PATIENCE)?;
+        Answer::parse(&String::from_utf8_lossy(&body))
+    })?;
+    ensure!(
+        (answer.received, answer.sum) == (bytes, pattern::sum(&pattern)),
+        "{bytes} bytes went up to {to}, it has {answer:?}"
+    );
+    Ok(())
 }
 
 /// One datagram and its answer: the node's name.

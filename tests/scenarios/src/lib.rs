@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod ask;
+pub mod counters;
 pub mod demo;
+pub mod frames;
 pub mod installed;
 pub mod restarts;
 pub mod world;

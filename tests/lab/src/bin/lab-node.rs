@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
-use roadstead_lab::http::{Answer, Reader};
+use roadstead_lab::{
+    http::{Answer, Reader},
+    pattern,
+};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream, UdpSocket},
@@ -129,10 +132,10 @@ async fn converse(mut stream: TcpStream, peer: SocketAddr, node: &Node) -> Resul
     let port = stream.local_addr()?.port();
     let mut reader = Reader::default();
     while let Some((head, body)) = reader.message(&mut stream).await? {
-        let (status, text) = answer(node, head.path()?, port, peer, body.len());
+        let (status, text) = answer(node, head.path()?, port, peer, &body);
         let length = text.len();
         let head_out = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n");
-        stream.write_all(&[head_out.as_bytes(), text.as_bytes()].concat()).await?;
+        stream.write_all(&[head_out.as_bytes(), &text].concat()).await?;
         if head.close {
             break;
         }
@@ -145,24 +148,33 @@ fn answer(
     path: &str,
     port: u16,
     peer: SocketAddr,
-    received: usize,
-) -> (&'static str, String) {
+    received: &[u8],
+) -> (&'static str, Vec<u8>) {
     if let Some(count) = node.local.get(&port) {
         let status = if *count > 0 { "200 OK" } else { "503 Service Unavailable" };
-        return (status, format!("{{\"localEndpoints\":{count}}}\n"));
+        return (status, format!("{{\"localEndpoints\":{count}}}\n").into());
     }
     if path == "/healthz" {
         let healthy = node.healthy.load(Ordering::Relaxed);
         let status = if healthy { "200 OK" } else { "503 Service Unavailable" };
-        return (status, format!("{{\"nodeEligible\":{healthy}}}\n"));
+        return (status, format!("{{\"nodeEligible\":{healthy}}}\n").into());
     }
-    let asked = path.strip_prefix("/bytes/").and_then(|count| count.parse::<usize>().ok());
-    if let Some(count) = asked {
-        return ("200 OK", "x".repeat(count.min(LARGEST)));
+    let asked = |what| path.strip_prefix(what).and_then(|count| count.parse::<usize>().ok());
+    if let Some(count) = asked("/bytes/") {
+        return ("200 OK", vec![b'x'; count.min(LARGEST)]);
+    }
+    if let Some(count) = asked("/pattern/") {
+        return ("200 OK", pattern::bytes(count.min(LARGEST)));
     }
     let client = peer_text(peer);
-    let answer = Answer { node: node.name.clone(), client, path: path.to_owned(), received };
-    ("200 OK", answer.to_text())
+    let answer = Answer {
+        node: node.name.clone(),
+        client,
+        path: path.to_owned(),
+        received: received.len(),
+        sum: pattern::sum(received),
+    };
+    ("200 OK", answer.to_text().into())
 }
 
 /// An IPv4 client on a dual-stack socket is shown as IPv4.
