@@ -54,17 +54,20 @@ static __always_inline __s64 quote_sum(struct __sk_buff *skb, const struct packe
     return headers < 0 ? headers : headers + (__u16)~pseudo;
 }
 
-/* Makes room for the headers before the packet, cut to what may be quoted of it. Returns the length
- * of the quotation, 0 where it cannot be. */
-static __always_inline __u32 quote_packet(struct __sk_buff *skb, const struct packet *packet)
+/* How much of the packet is quoted. */
+static __always_inline __u32 quote_length(const struct packet *packet)
 {
     __u32 most = packet->v6 ? QUOTE_MAX_V6 : QUOTE_MAX_V4;
-    __u32 headers = ip_header_length(packet);
-    __u32 length = packet->length < most ? packet->length : most;
-    if (L3_OFFSET + length > skb->len || bpf_skb_change_tail(skb, L3_OFFSET + length, 0) ||
-        bpf_skb_adjust_room(skb, headers + sizeof(struct icmp_error), BPF_ADJ_ROOM_MAC, 0))
-        return 0;
-    return length;
+    return packet->length < most ? packet->length : most;
+}
+
+/* Cuts the frame to the quotation and makes room for the headers before it. */
+static __always_inline bool quote_packet(struct __sk_buff *skb, const struct packet *packet,
+                                         __u32 length)
+{
+    __u32 headers = ip_header_length(packet) + sizeof(struct icmp_error);
+    return bpf_skb_change_tail(skb, L3_OFFSET + length, 0) == 0 &&
+           bpf_skb_adjust_room(skb, headers, BPF_ADJ_ROOM_MAC, 0) == 0;
 }
 
 /* Writes the headers before the quotation. */
@@ -92,14 +95,15 @@ __noinline int icmp_error_send(struct __sk_buff *skb, struct packet *packet, __u
 {
     if (!packet)
         return TC_ACT_SHOT;
+    __u32 quoted = quote_length(packet);
     /* RFC 1122 section 3.2.2: never about a later fragment, never to a group. */
-    if (packet->fragment == FRAGMENT_LATER || !turn_allowed(packet))
+    if (packet->fragment == FRAGMENT_LATER || !turn_allowed(packet) ||
+        L3_OFFSET + quoted > skb->len)
         return TC_ACT_SHOT;
     if (!limit_allows(LIMIT_ERROR, ERRORS_PER_SECOND))
         return drop(DROP_ICMP_LIMITED);
     struct icmp_error error = {.type = type_code >> 8, .code = type_code, .rest = rest};
-    __u32 quoted = quote_packet(skb, packet);
-    if (!quoted || !error_headers(skb, packet, &error, quoted))
+    if (!quote_packet(skb, packet, quoted) || !error_headers(skb, packet, &error, quoted))
         return drop(DROP_WRITE);
     return bpf_redirect(skb->ifindex, 0);
 }

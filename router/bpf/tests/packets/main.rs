@@ -1,6 +1,7 @@
 //! The program packet by packet, in the kernel: a frame in, the verdict, the frame and what was
 //! counted out, every checksum of what comes out verified. Needs root.
 
+mod agreement;
 mod arp;
 mod extensions;
 mod flow;
@@ -9,6 +10,7 @@ mod frame;
 mod icmp;
 mod live;
 mod malformed;
+mod model;
 mod mtu;
 mod nat;
 mod ndp;

@@ -1,6 +1,9 @@
 //! The program in the kernel, in a network namespace of its own, fed packet by packet.
 
-use std::{net::IpAddr, ops::Range, os::fd::AsFd as _, process::Command};
+use std::{
+    cell::Cell, collections::BTreeSet, mem, net::IpAddr, ops::Range, os::fd::AsFd as _,
+    process::Command, sync::Mutex, thread,
+};
 
 use libbpf_rs::{
     Map, MapCore as _, MapFlags, Object, ObjectBuilder, ProgramInput, ProgramMut, TC_INGRESS,
@@ -62,10 +65,50 @@ impl Outcome {
     }
 }
 
+/// A loaded program whose maps are as they were when it was loaded.
+struct Fresh {
+    object: Object,
+    settings: Vec<u8>,
+}
+
+/// Loading costs more than most tests: what one test has used, the next one gets, emptied.
+static POOL: Mutex<Vec<Fresh>> = Mutex::new(Vec::new());
+
 /// One loaded program with its maps.
 pub(crate) struct Rig {
-    object: Object,
+    /// Gone only while it is given back.
+    fresh: Option<Fresh>,
     legs: [(u32, Mac); 2],
+    /// Elements written, by map and key.
+    written: BTreeSet<(&'static str, Vec<u8>)>,
+    /// What had been counted before.
+    before: Vec<u64>,
+    /// Real packets may still come, so the maps are not given back.
+    attached: Cell<bool>,
+}
+
+impl Fresh {
+    fn load() -> Self {
+        let object = ObjectBuilder::default().open_file(OBJECT).expect("open");
+        let object = object.load().expect("load");
+        let settings = {
+            let map = object.maps().find(|map| map.name() == ".data.settings").expect("settings");
+            map.lookup(&[0; 4], MapFlags::ANY).expect("lookup").expect("one element")
+        };
+        Self { object, settings }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if self.attached.get() || thread::panicking() {
+            return;
+        }
+        self.empty();
+        if let Some(fresh) = self.fresh.take() {
+            POOL.lock().expect("no test holds it").push(fresh);
+        }
+    }
 }
 
 impl Rig {
@@ -75,10 +118,17 @@ impl Rig {
     /// Without root, and where the kernel refuses the program.
     pub(crate) fn new() -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of our own: run as root");
-        let object =
-            ObjectBuilder::default().open_file(OBJECT).expect("open").load().expect("load");
         make_legs();
-        Self { object, legs: [leg("lan"), leg("rack")] }
+        let pooled = POOL.lock().expect("no test holds it").pop();
+        let mut rig = Self {
+            fresh: Some(pooled.unwrap_or_else(Fresh::load)),
+            legs: [leg("lan"), leg("rack")],
+            written: BTreeSet::new(),
+            before: Vec::new(),
+            attached: Cell::new(false),
+        };
+        rig.before = rig.drops();
+        rig
     }
 
     /// The index of a leg.
@@ -113,8 +163,9 @@ impl Rig {
     }
 
     /// Writes an element of a map.
-    pub(crate) fn update(&mut self, map: &str, key: &[u8], value: &[u8]) {
+    pub(crate) fn update(&mut self, map: &'static str, key: &[u8], value: &[u8]) {
         self.map(map).update(key, value, MapFlags::ANY).expect("update");
+        self.written.insert((map, key.to_vec()));
     }
 
     /// Deletes an element of a map.
@@ -129,7 +180,7 @@ impl Rig {
 
     /// Makes every element of a map as old as if `seconds` had passed: `at` is where its value has the
     /// time it was last seen.
-    pub(crate) fn age(&mut self, map: &str, at: Range<usize>, seconds: u32) {
+    pub(crate) fn age(&mut self, map: &'static str, at: Range<usize>, seconds: u32) {
         let keys: Vec<Vec<u8>> = self.map(map).keys().collect();
         assert!(!keys.is_empty(), "{map} is empty");
         for key in keys {
@@ -137,6 +188,49 @@ impl Rig {
             let seen = u32::from_ne_bytes(value[at.clone()].try_into().expect("4 bytes"));
             value[at.clone()].copy_from_slice(&seen.wrapping_sub(seconds).to_ne_bytes());
             self.update(map, &key, &value);
+        }
+    }
+
+    /// Keys and values of a map.
+    pub(crate) fn elements(&self, map: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let map = self.map(map);
+        let value = |key: &Vec<u8>| map.lookup(key, MapFlags::ANY).expect("lookup");
+        map.keys().filter_map(|key| value(&key).map(|value| (key, value))).collect()
+    }
+
+    /// Forgets every flow and fragment, and refills the rate limits.
+    pub(crate) fn forget(&mut self) {
+        for map in ["flows", "replies", "fragments"] {
+            self.clear(map);
+        }
+        let entered = self.lookup(".data.state", &[0; 4]).expect("one element");
+        let next = u32::from_ne_bytes(entered[..4].try_into().expect("4 bytes"));
+        for slot in 0..next {
+            self.update("half_open", &slot.to_ne_bytes(), &[0; 24]);
+        }
+        self.update(".data.state", &[0; 4], &vec![0; entered.len()]);
+    }
+
+    fn clear(&mut self, map: &str) {
+        for (key, _) in self.elements(map) {
+            self.delete(map, &key);
+        }
+    }
+
+    /// Makes the maps what they were when the program was loaded.
+    fn empty(&mut self) {
+        self.forget();
+        for map in ["vips", "frontends", "affinities", "ranges", "answers"] {
+            self.clear(map);
+        }
+        let settings = self.fresh().settings.clone();
+        self.update(".data.settings", &[0; 4], &settings);
+        let arrays = ["identities", "backends", "snats", "table_refs", "tables", "sweep_keys"];
+        for (map, key) in mem::take(&mut self.written) {
+            if arrays.contains(&map) {
+                let length = usize::try_from(self.map(map).value_size()).expect("a size");
+                self.update(map, &key, &vec![0; length]);
+            }
         }
     }
 
@@ -177,8 +271,13 @@ impl Rig {
         [&world::address(address)[..], &self.ifindex(leg).to_ne_bytes(), &[0; 4]].concat()
     }
 
+    fn fresh(&self) -> &Fresh {
+        self.fresh.as_ref().expect("given back only at the end")
+    }
+
     fn map(&self, name: &str) -> Map<'_> {
-        self.object
+        self.fresh()
+            .object
             .maps()
             .find(|map| map.name().to_string_lossy().ends_with(name))
             .expect("such a map")
@@ -193,14 +292,7 @@ impl Rig {
     pub(crate) fn send_super(&self, leg: Leg, frame: &[u8], gso_size: u32) -> Outcome {
         let before = self.drops();
         let (verdict, frame) = self.run(leg, frame, gso_size);
-        let counted = self
-            .drops()
-            .iter()
-            .zip(before)
-            .zip(REASONS)
-            .filter(|((after, before), _)| *after != before)
-            .map(|(_, reason)| reason.label)
-            .collect();
+        let counted = self.counted_since(&before);
         Outcome { verdict, frame, counted }
     }
 
@@ -227,6 +319,7 @@ impl Rig {
 impl Rig {
     /// Attaches the program to a leg, for real packets.
     pub(crate) fn attach(&self, leg: Leg) {
+        self.attached.set(true);
         let program = self.named("ingress");
         let mut builder = TcHookBuilder::new(program.as_fd());
         let ifindex = self.ifindex(leg).cast_signed();
@@ -236,12 +329,16 @@ impl Rig {
 
     /// The reasons counted so far.
     pub(crate) fn counted(&self) -> Vec<&'static str> {
-        let counts = self.drops().into_iter().zip(REASONS);
-        counts.filter(|(count, _)| *count > 0).map(|(_, reason)| reason.label).collect()
+        self.counted_since(&self.before)
+    }
+
+    fn counted_since(&self, before: &[u64]) -> Vec<&'static str> {
+        let counts = self.drops().into_iter().zip(before).zip(REASONS);
+        counts.filter(|((now, before), _)| now != *before).map(|(_, reason)| reason.label).collect()
     }
 
     fn named(&self, name: &str) -> ProgramMut<'_> {
-        self.object.progs_mut().find(|program| program.name() == name).expect("the program")
+        self.fresh().object.progs_mut().find(|program| program.name() == name).expect("the program")
     }
 
     /// Packets counted so far by reason.

@@ -1,10 +1,14 @@
 //! A small world to send packets through: two VIPs, two nodes in each family, one SNAT address, and
 //! the maps that say so, written byte by byte from the layout in `c/layout.h`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use crate::{
     frame::{self, Ip, Mac, Tcp},
+    model::{Flow, FlowKey},
     rig::{Leg, Rig},
 };
 
@@ -308,19 +312,56 @@ impl Rig {
     pub(crate) fn allow(&mut self, set: u32, prefix: IpAddr, length: u32) {
         let key = range_key(set, prefix, length);
         self.update("ranges", &key, &[1]);
-        self.settings(|settings| settings.ranges_changed());
+        self.settings(|settings| settings.count_ranges_changes(1));
     }
 
     /// Disallows it.
     pub(crate) fn disallow(&mut self, set: u32, prefix: IpAddr, length: u32) {
         self.delete("ranges", &range_key(set, prefix, length));
-        self.settings(|settings| settings.ranges_changed());
+        self.settings(|settings| settings.count_ranges_changes(1));
+    }
+
+    /// The flows there are, read from the map.
+    pub(crate) fn flows(&self) -> HashMap<FlowKey, Flow> {
+        self.elements("flows").iter().map(|(key, value)| (flow_key(key), flow(value))).collect()
     }
 
     pub(crate) fn put_leg(&mut self, slot: usize, leg: Leg, mtu: u16) {
         let (ifindex, mac) = (self.ifindex(leg), self.mac(leg));
         self.settings(|settings| settings.leg(slot, ifindex, mtu, mac));
     }
+}
+
+/// `struct flow_key`.
+fn flow_key(key: &[u8]) -> FlowKey {
+    let frontend = u32::from_ne_bytes(key[16..20].try_into().expect("4 bytes"));
+    FlowKey {
+        client: (read_address(&key[..16]), u16::from_be_bytes([key[20], key[21]])),
+        service: service(frontend),
+        protocol: key[22],
+    }
+}
+
+/// What the frontends of [`Rig::serving`] stand for.
+fn service(id: u32) -> (IpAddr, u16) {
+    FAMILIES
+        .iter()
+        .flat_map(|family| [(family, HTTP), (family, DNS)])
+        .find(|(family, port)| family.frontend(*port) == id)
+        .map_or((HOST, HTTP), |(family, port)| (family.vip, port))
+}
+
+/// `struct flow`.
+fn flow(value: &[u8]) -> Flow {
+    let native = |at: usize| u16::from_ne_bytes([value[at], value[at + 1]]);
+    let network = |at: usize| u16::from_be_bytes([value[at], value[at + 1]]);
+    let family = FAMILIES[usize::from(native(2))];
+    let node = usize::from(native(0) - family.backend(0));
+    Flow { snat: (family.snat, network(4)), node: (family.nodes[node], network(6)) }
+}
+
+fn read_address(bytes: &[u8]) -> IpAddr {
+    Ipv6Addr::from(<[u8; 16]>::try_from(bytes).expect("16 bytes")).to_canonical()
 }
 
 /// `struct settings`, by offsets.
@@ -347,9 +388,9 @@ impl Settings<'_> {
         self.0[at..at + 12].copy_from_slice(&leg);
     }
 
-    fn ranges_changed(&mut self) {
+    fn count_ranges_changes(&mut self, changes: u32) {
         let generation = u32::from_ne_bytes(self.0[12..16].try_into().expect("4 bytes"));
-        self.0[12..16].copy_from_slice(&(generation + 1).to_ne_bytes());
+        self.0[12..16].copy_from_slice(&(generation + changes).to_ne_bytes());
     }
 
     /// The half-open budget.
