@@ -149,9 +149,7 @@ impl Dataplane {
     fn sweep_named(&self, keys: &[FlowKey], kind: u32) -> Result<u64, MapError> {
         let mut deleted = 0_u64;
         for slice in keys.chunks(SWEEP_BATCH) {
-            for (index, key) in (0_u32..).zip(slice) {
-                self.sweep_keys.put(&index, key)?;
-            }
+            self.sweep_keys.put_first(slice)?;
             let count = u32::try_from(slice.len()).unwrap_or(u32::MAX);
             deleted = deleted.saturating_add(self.run_sweep(count, kind)?.deleted.into());
         }

@@ -100,6 +100,31 @@ pub(crate) fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Resul
     .map(drop)
 }
 
+/// Writes many elements in one call: as many as there are whole keys and values.
+pub(crate) fn update_batch(
+    map: BorrowedFd<'_>,
+    (keys, key_size): (&[u8], usize),
+    (values, value_size): (&[u8], usize),
+) -> io::Result<()> {
+    let whole = (keys.len() / key_size).min(values.len() / value_size);
+    let mut count = u32::try_from(whole).map_err(io::Error::other)?;
+    let options = raw::bpf_map_batch_opts {
+        sz: size_of::<raw::bpf_map_batch_opts>() as raw::size_t,
+        ..Default::default()
+    };
+    // SAFETY: `count` keys and values are there; the kernel only reads them.
+    check(unsafe {
+        raw::bpf_map_update_batch(
+            map.as_raw_fd(),
+            keys.as_ptr().cast::<c_void>(),
+            values.as_ptr().cast::<c_void>(),
+            &raw mut count,
+            &raw const options,
+        )
+    })
+    .map(drop)
+}
+
 /// Deletes one element. Returns false where there was none.
 pub(crate) fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<bool> {
     // SAFETY: the typed maps pass buffers of the map's sizes, checked when they are opened.

@@ -117,6 +117,15 @@ impl<K: Plain, V: Plain> TypedMap<K, V> {
 }
 
 impl<V: Plain> TypedMap<u32, V> {
+    /// Writes the first elements of an array in one call.
+    pub(crate) fn put_first(&self, values: &[V]) -> Result<(), MapError> {
+        let indices = (0_u32..).zip(values);
+        let keys: Vec<u8> = indices.flat_map(|(index, _)| index.to_ne_bytes()).collect();
+        let values: Vec<u8> = values.iter().flat_map(|value| value.bytes().to_vec()).collect();
+        sys::update_batch(self.fd(), (&keys, size_of::<u32>()), (&values, size_of::<V>()))
+            .map_err(self.refused("write"))
+    }
+
     /// One value per processor of an element.
     pub(crate) fn each_processor(&self, index: u32) -> Result<Vec<V>, MapError> {
         let stride = size_of::<V>().next_multiple_of(8);

@@ -12,3 +12,5 @@ mod lifecycle;
 mod maps;
 mod rig;
 mod state;
+mod sweep;
+mod told;

@@ -73,7 +73,7 @@ impl<'rig> Talk<'rig> {
         self.node(frame::TCP, &Tcp::flags(flags).segment(node, snat))
     }
 
-    fn handshake(&mut self) {
+    pub(crate) fn handshake(&mut self) {
         self.client_tcp(SYN).expect("SYN");
         self.node_tcp(SYN | ACK).expect("SYN-ACK");
         self.client_tcp(ACK).expect("ACK");

@@ -1,0 +1,114 @@
+//! Flows whose time is over are taken away, and no others.
+
+use std::time::{Duration, Instant};
+
+use roadstead_model::Protocol;
+use roadstead_router_bpf::{Sweeper, Swept, Timeouts};
+
+use crate::{
+    frame::{ACK, FIN, SYN},
+    rig::{Rig, families, frontend_id},
+    state::Talk,
+};
+
+/// Long enough that nothing expires within a test.
+const LONG: u32 = 1_000;
+
+fn timeouts() -> Timeouts {
+    Timeouts {
+        tcp_half_open: LONG,
+        tcp_established: LONG,
+        tcp_closing: LONG,
+        tcp_closed: LONG,
+        tcp_held: LONG,
+        udp_unanswered: LONG,
+        udp_answered: LONG,
+        fragment: LONG,
+    }
+}
+
+fn sweep(rig: &Rig) -> Swept {
+    Sweeper::default().complete(&rig.dataplane).expect("sweep")
+}
+
+/// The clock counts whole seconds: a limit of zero is over at once.
+fn with(change: impl Fn(&mut Timeouts)) -> Timeouts {
+    let mut changed = timeouts();
+    change(&mut changed);
+    changed
+}
+
+#[test]
+fn only_what_is_expired_is_taken_away() {
+    let rig = Rig::serving();
+    rig.dataplane.set_timeouts(timeouts());
+    let [v4, v6] = families();
+    Talk::new(&rig, v4, 1_025).client_tcp(SYN).expect("half-open");
+    let mut established = Talk::new(&rig, v6, 1_026);
+    established.handshake();
+    let mut closed = Talk::new(&rig, v4, 1_027);
+    closed.handshake();
+    closed.client_tcp(FIN | ACK).expect("FIN");
+    closed.node_tcp(FIN | ACK).expect("FIN");
+    let mut held = Talk::new(&rig, v6, 1_028);
+    held.handshake();
+    held.node_tcp(FIN | ACK).expect("FIN");
+    held.client_tcp(FIN | ACK).expect("FIN");
+
+    assert_eq!((sweep(&rig).flows, sweep(&rig).deleted), (4, 0));
+    rig.dataplane.set_timeouts(with(|limits| limits.tcp_half_open = 0));
+    assert_eq!((sweep(&rig).deleted, sweep(&rig).flows), (1, 3));
+    rig.dataplane.set_timeouts(with(|limits| limits.tcp_closed = 0));
+    assert_eq!((sweep(&rig).deleted, sweep(&rig).flows), (1, 2));
+    rig.dataplane.set_timeouts(with(|limits| limits.tcp_held = 0));
+    assert_eq!((sweep(&rig).deleted, sweep(&rig).flows), (1, 1));
+    established.client_tcp(ACK).expect("the established one still goes on");
+    established.node_tcp(ACK).expect("in both directions");
+    assert!(closed.node_tcp(ACK).is_err(), "both directions of the others are gone");
+}
+
+#[test]
+fn a_sweep_tells_what_flows_refer_to() {
+    let rig = Rig::serving();
+    let [v4, v6] = families();
+    for port in 2_000..2_010 {
+        Talk::new(&rig, v4, port).client_tcp(SYN).expect("SYN");
+    }
+    Talk::new(&rig, v6, 2_000).client_tcp(SYN).expect("SYN");
+    let swept = sweep(&rig);
+    assert_eq!(swept.flows, 11);
+    let frontends = [frontend_id(0, Protocol::Tcp), frontend_id(1, Protocol::Tcp)];
+    assert!(swept.frontends.into_iter().eq(frontends));
+    assert_eq!(swept.backends.values().sum::<u64>(), 11);
+    assert!(swept.backends.keys().all(|backend| *backend < 4));
+}
+
+#[test]
+fn a_drain_whose_deadline_is_over_ends_the_flows_of_its_node_alone() {
+    let rig = Rig::serving();
+    let [v4, _] = families();
+    for port in 3_000..3_100 {
+        Talk::new(&rig, v4, port).handshake();
+    }
+    let before = sweep(&rig).backends;
+    let ended = rig.dataplane.end_flows(|backend, _| backend == 0).expect("end");
+    assert_eq!(ended, before[&0]);
+    let after = sweep(&rig).backends;
+    assert!(!after.contains_key(&0));
+    assert_eq!(after[&1], before[&1]);
+}
+
+#[test]
+fn a_full_table_is_swept_in_slices() {
+    let rig = Rig::serving();
+    let [v4, _] = families();
+    rig.dataplane.set_timeouts(with(|limits| limits.tcp_established = 0));
+    for port in 10_000..13_000 {
+        Talk::new(&rig, v4, port).handshake();
+    }
+    let mut sweeper = Sweeper::default();
+    let begun = Instant::now();
+    let swept = sweeper.complete(&rig.dataplane).expect("sweep");
+    assert_eq!((swept.deleted, swept.flows), (3_000, 0));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
