@@ -84,8 +84,15 @@ fn connected(heard: &watch::Sender<Heard>, assignments: Assignments) {
         if !heard.connected {
             tracing::info!("the speaker answers");
         }
-        let same = heard.connected && heard.assignments.as_deref() == Some(&assignments);
-        *heard = Heard { assignments: Some(Arc::new(assignments)), connected: true };
+        // Generation 0: a speaker that has just started and has decided nothing. That says nothing
+        // about what was there before.
+        let last = heard.assignments.take();
+        let now = match &last {
+            Some(last) if assignments.generation == 0 => Arc::clone(last),
+            _ => Arc::new(assignments),
+        };
+        let same = heard.connected && last.as_ref() == Some(&now);
+        *heard = Heard { assignments: Some(now), connected: true };
         !same
     });
 }
@@ -133,6 +140,19 @@ mod tests {
         let lost = heard.wait_for(|heard| !heard.connected).await.unwrap().clone();
         assert_eq!(lost.assignments.unwrap().generation, 7);
         following.abort();
+    }
+
+    #[test]
+    fn a_speaker_that_has_decided_nothing_yet_takes_nothing_away() {
+        let memory = Assignments { generation: 7, ..Assignments::default() };
+        let before = Heard { assignments: Some(Arc::new(memory)), connected: false };
+        let (sender, heard) = watch::channel(before);
+        connected(&sender, Assignments::default());
+        let generation = |heard: &Heard| heard.assignments.as_ref().map(|known| known.generation);
+        assert!(heard.borrow().connected);
+        assert_eq!(generation(&heard.borrow()), Some(7));
+        connected(&sender, Assignments { generation: 8, ..Assignments::default() });
+        assert_eq!(generation(&heard.borrow()), Some(8));
     }
 
     #[test]
