@@ -5,6 +5,7 @@
 //! [`Supervisor`] starts it again, and a socket of the lab hears sd_notify(3).
 
 use std::{
+    cell::RefCell,
     fs,
     os::unix::{fs::PermissionsExt, net::UnixDatagram},
     path::{Path, PathBuf},
@@ -35,6 +36,7 @@ pub struct Installed {
     // The daemons first: fields are dropped in order, and what they use goes after them.
     running: Vec<(String, Supervisor)>,
     notified: UnixDatagram,
+    told: RefCell<Vec<String>>,
     host: Host,
     tree: PathBuf,
     logs: PathBuf,
@@ -58,6 +60,7 @@ impl Installed {
         let installed = Self {
             running: Vec::new(),
             notified,
+            told: RefCell::default(),
             host: lab.edge()?.clone(),
             logs: lab.logs(),
             manifests: Manifests::new(tree.join("etc/roadstead/manifests")),
@@ -201,9 +204,7 @@ impl Installed {
     /// Waits until a daemon says READY=1. One at a time is waited for.
     pub fn await_ready(&self, name: &str) -> Result<()> {
         eventually(&format!("READY=1 from {name}"), READY, || {
-            let mut buffer = [0; 4096];
-            while let Ok(length) = self.notified.recv(&mut buffer) {
-                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            while let Some(text) = self.hear() {
                 if text.lines().any(|line| line == "READY=1") {
                     return Ok(());
                 }
@@ -211,6 +212,21 @@ impl Installed {
             let ends = self.running(name)?.ends();
             bail!("it has ended by {ends:?}; the end of its log: {}", self.log_tail(name))
         })
+    }
+
+    /// The next message to the service manager, where there is one.
+    fn hear(&self) -> Option<String> {
+        let mut buffer = [0; 4096];
+        let length = self.notified.recv(&mut buffer).ok()?;
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        self.told.borrow_mut().push(text.clone());
+        Some(text)
+    }
+
+    /// Every message to the service manager so far.
+    pub fn told(&self) -> Vec<String> {
+        while self.hear().is_some() {}
+        self.told.borrow().clone()
     }
 
     /// The last lines of a unit's log.

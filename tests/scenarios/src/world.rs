@@ -109,8 +109,19 @@ impl World {
     pub fn serve_web(&self) -> Result<[IpAddr; 2]> {
         let web = ServiceYaml::new("web").tcp(80, 30000).udp(53, 30001).dual();
         let mut addresses = self.serve("web", &web)?;
+        self.wait_healthy("default/web")?;
         addresses.sort_by_key(IpAddr::is_ipv6);
         addresses.try_into().map_err(|other| anyhow!("wanted one address per family: {other:?}"))
+    }
+
+    /// Waits until every node serves every port of a Service: the address is announced once one
+    /// of them does.
+    pub fn wait_healthy(&self, service: &str) -> Result<()> {
+        let all = self.nodes.len();
+        self.edge.wait_service(service, "healthy on every node", SOON, |found| {
+            let mut ports = found.ports.iter();
+            ports.all(|port| port.nodes_in("healthy").len() >= all).then_some(())
+        })
     }
 
     /// The client behind the router.

@@ -74,7 +74,10 @@ fn a_bad_configuration_is_refused_whole() -> Result<()> {
             check_complains(world, "routre")?;
             for daemon in DaemonName::ALL {
                 world.edge.reload(daemon)?;
+                world.edge.wait_log(daemon, "the reload is refused", SOON)?;
             }
+            // The daemons' last good state is asked of from here on, not the file.
+            world.edge.configure(&one_pool())?;
             let other = world.serve_at("other", &ServiceYaml::new("other").tcp(80, 30001), 80)?;
             ask::tcp(world.client()?, other)?;
             ask::tcp(world.client()?, to)?;

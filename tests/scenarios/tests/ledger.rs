@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, fs, net::IpAddr};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use roadstead_lab::edge::{DaemonName, ServiceYaml};
+use roadstead_lab::{
+    edge::{DaemonName, ServiceYaml},
+    eventually,
+};
 use roadstead_scenarios::{World, ask, scenario, world::SOON};
 
 const NAMES: [&str; 4] = ["delta", "alpha", "charlie", "bravo"];
@@ -76,27 +79,58 @@ fn all_files_written_again_in_another_order_change_nothing() -> Result<()> {
     )
 }
 
+/// Writes the beginning of a ledger over each of these files of the speaker's state.
+fn damage(world: &World, files: &[&str]) -> Result<()> {
+    let state = world.edge.state().join("speaker");
+    files.iter().try_for_each(|file| Ok(fs::write(state.join(file), "{ \"version\": 1, \"gen")?))
+}
+
 #[test]
-fn a_corrupt_ledger_is_set_aside_and_told() -> Result<()> {
+fn a_damaged_ledger_is_set_aside_and_the_one_before_it_used() -> Result<()> {
     scenario(
-        || World::routed("ledger-corrupt"),
+        || World::routed("ledger-damaged"),
+        |world| {
+            let before = serve_all(world)?;
+            // A change that the ledger before the damaged one need not know.
+            world.edge.stop_daemon(DaemonName::Speaker);
+            world.edge.start_daemon(DaemonName::Speaker)?;
+            world.edge.wait_ready(DaemonName::Speaker)?;
+            world.edge.stop_daemon(DaemonName::Speaker);
+            damage(world, &["ledger.json"])?;
+            world.edge.start_daemon(DaemonName::Speaker)?;
+            world.edge.wait_ready(DaemonName::Speaker)?;
+            ensure!(addresses(world)? == before, "addresses changed");
+            ensure!(
+                world.edge.state().join("speaker/ledger.damaged.json").exists(),
+                "not set aside"
+            );
+            for held in before.values() {
+                ask::tcp(world.client()?, (held[0], 80).into())?;
+            }
+            Ok(())
+        },
+    )
+}
+
+#[test]
+fn without_any_ledger_left_whole_the_speaker_stays_down_and_the_dataplane_up() -> Result<()> {
+    scenario(
+        || World::routed("ledger-lost"),
         |world| {
             let before = serve_all(world)?;
             world.edge.stop_daemon(DaemonName::Speaker);
-            let state = world.edge.state().join("speaker");
-            for entry in fs::read_dir(&state)?.flatten() {
-                if entry.file_type()?.is_file()
-                    && entry.file_name().to_string_lossy().contains("ledger")
-                {
-                    fs::write(entry.path(), "{ \"generation\": 4, \"assign")?;
-                }
-            }
+            damage(world, &["ledger.json", "ledger.previous.json"])?;
             world.edge.start_daemon(DaemonName::Speaker)?;
-            world.edge.wait_ready(DaemonName::Speaker)?;
-            let after = addresses(world)?;
-            for (name, held) in &after {
+            eventually("the speaker names the ledger", SOON, || {
+                let logs = fs::read_dir(world.lab.logs())?.flatten();
+                let said = logs
+                    .filter_map(|log| fs::read_to_string(log.path()).ok())
+                    .any(|log| log.contains("ledger.json cannot be used"));
+                ensure!(said, "nothing of the kind in the logs");
+                Ok(())
+            })?;
+            for held in before.values() {
                 ask::tcp(world.client()?, (held[0], 80).into())?;
-                ensure!(held.len() == before[name].len(), "{name}: {held:?}");
             }
             Ok(())
         },

@@ -11,10 +11,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use roadstead_lab::{Host, Installed, Node, Topology, eventually, presets};
+use roadstead_lab::{Host, Installed, Node, Topology, edge::ServiceYaml, eventually, presets};
 use roadstead_scenarios::{
     World, ask,
-    installed::{LOAD, ROUTER, SPEAKER, checkout, first_address},
+    installed::{LOAD, ROUTER, SPEAKER, announced, checkout, first_address},
     scenario,
     world::SOON,
 };
@@ -128,6 +128,80 @@ fn the_smallest_one_serves() -> Result<()> {
                 is_at(near, vip, edge, "eth0")?;
                 let to = SocketAddr::new(vip, 53);
                 eventually("it is served", SOON, || ask::udp(near, to))?;
+            }
+            Ok(())
+        },
+    )
+}
+
+#[test]
+fn the_homelab_serves() -> Result<()> {
+    let edge = ["192.0.2.5/24", "2001:db8:1::f005/64", "2001:db8:1:1::5/64"];
+    scenario(
+        || World::bare(&lan(&edge), "sample-homelab", ""),
+        |world| {
+            let _nodes = start_nodes(world)?;
+            let mut it = install(world, &sample("homelab.toml")?)?;
+            // Inside the pool that is handed out by request only.
+            start(&mut it, |text| {
+                text.replace(
+                    "addresses: 192.0.2.20,2001:db8:1::20",
+                    "addresses: 192.0.2.241,2001:db8:1::120",
+                )
+            })?;
+            let (near, edge) = (world.near()?, world.lab.edge()?);
+            let web = first_address(&it, "default/web")?;
+            // 192.0.2.192 comes first.
+            ensure!(web == "192.0.2.192".parse::<IpAddr>()?, "{web}");
+            is_at(near, web, edge, "eth0")?;
+            answered_by_a_node(near, web, 80)?;
+            let dns = SocketAddr::new("192.0.2.241".parse()?, 53);
+            eventually("it is served", SOON, || ask::udp(near, dns)).map(drop)
+        },
+    )
+}
+
+/// A branch office: the nodes' networks and the management address that the sample names.
+fn branch() -> Topology {
+    let mut plan = Topology::new();
+    let edge = ["203.0.113.5/24", "2001:db8:20::5/64", "2001:db8:20:1::f005/64", "198.51.100.9/24"];
+    let _ = plan.host("edge").leg("lan", edge);
+    let near = ["203.0.113.200/24", "2001:db8:20:1::f003/64", "198.51.100.3/24"];
+    let _ = plan.host("near").leg("lan", near);
+    for n in ["n1", "n2"] {
+        let last = format!("1{}", &n[1..]);
+        let addresses = [format!("203.0.113.{last}/24"), format!("2001:db8:20::{last}/64")];
+        let _ = plan.host(n).leg("lan", addresses);
+    }
+    plan
+}
+
+#[test]
+fn the_branch_office_serves_both_families() -> Result<()> {
+    scenario(
+        || World::bare(&branch(), "sample-dual-stack", ""),
+        |world| {
+            let _nodes = start_nodes(world)?;
+            let mut it = install(world, &sample("edge-dual-stack.toml")?)?;
+            for name in ["n1", "n2"] {
+                it.manifests.node(world.lab.host(name)?)?;
+            }
+            it.manifests.service(&ServiceYaml::new("web").tcp(80, 30080).dual())?;
+            it.run_oneshot(LOAD, "ExecStart")?;
+            it.start(SPEAKER)?;
+            it.start(ROUTER)?;
+            let (near, edge) = (world.near()?, world.lab.edge()?);
+            let addresses = announced(&it, "default/web")?;
+            ensure!(addresses.len() == 2, "one of each family: {addresses:?}");
+            for vip in addresses {
+                is_at(near, vip, edge, "eth0")?;
+                answered_by_a_node(near, vip, 80)?;
+            }
+            let management: IpAddr = "198.51.100.9".parse()?;
+            for port in [9641, 9642] {
+                let metrics = ask::get(near, SocketAddr::new(management, port), "/metrics")?;
+                let text = String::from_utf8_lossy(&metrics);
+                ensure!(text.contains("roadstead_"), "port {port} has no metrics: {text}");
             }
             Ok(())
         },

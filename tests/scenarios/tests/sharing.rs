@@ -51,10 +51,14 @@ fn who_does_not_fit_is_told_why_and_gets_its_turn() -> Result<()> {
                 found.conditions.iter().find(refused).cloned()
             })?;
             ensure!(
-                ["PortConflict", "PoolExhausted"].contains(&taken.reason.as_str()),
+                taken.reason == "PoolExhausted" && taken.message.contains("`one`"),
                 "{taken:?}"
             );
-            ensure!(taken.message.contains("default/a"), "who holds it belongs there: {taken:?}");
+            let asking = service("c", "k", 80, 30002).addresses("192.0.2.10");
+            world.edge.manifests.service(&asking)?;
+            let conflict = world.edge.wait_reason("default/c", "PortConflict", SOON)?;
+            ensure!(conflict.message.contains("default/a"), "who holds it: {conflict:?}");
+            world.edge.manifests.delete("c")?;
             world.edge.manifests.delete("a")?;
             let b = world.edge.wait_announced("default/b", SOON)?;
             ask::tcp(world.client()?, SocketAddr::new(b[0], 80)).map(drop)

@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::Signal;
-use roadstead_lab::{Host, Installed, edge::ServiceYaml, eventually, presets, unit::Unit};
+use roadstead_lab::{Host, Installed, Load, edge::ServiceYaml, eventually, presets, unit::Unit};
 use roadstead_scenarios::{
     World, ask,
     installed::{LOAD, ROUTER, SPEAKER, announced, checkout, install},
@@ -199,7 +199,9 @@ fn the_daemons_serve_under_their_units_and_come_back() -> Result<()> {
             it.run_oneshot(LOAD, "ExecStart")?;
             it.start(SPEAKER)?;
             it.start(ROUTER)?;
-            serves(world, &it)?;
+            let to = SocketAddr::new(serves(world, &it)?, 80);
+            let logs = world.lab.logs();
+            let running = Load::keep_alive(to, 8).rate(100).start(world.client()?, &logs)?;
             for unit in [SPEAKER, ROUTER] {
                 it.running(unit)?.restart(Signal::SIGKILL, SOON)?;
                 it.await_ready(unit)?;
@@ -208,6 +210,9 @@ fn the_daemons_serve_under_their_units_and_come_back() -> Result<()> {
                 serves(world, &it)?;
                 ensure!(it.running(unit)?.starts() == 2, "{unit} ended by itself as well");
             }
+            running.finish()?.all_answered()?;
+            let watchdog = it.told().iter().filter(|text| text.contains("WATCHDOG=1")).count();
+            ensure!(watchdog >= 4, "the watchdog was fed {watchdog} times by four processes");
             is_confined(&it, SPEAKER, NET_RAW)?;
             is_confined(&it, ROUTER, NOTHING)
         },

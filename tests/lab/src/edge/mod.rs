@@ -67,6 +67,7 @@ pub struct Edge {
     host: Host,
     dir: PathBuf,
     logs: PathBuf,
+    log_level: &'static str,
     /// The directory source.
     pub manifests: Manifests,
 }
@@ -86,6 +87,7 @@ impl Edge {
             _bpffs: Bpffs::mount(dir.join("bpf"))?,
             host: lab.edge()?.clone(),
             logs: lab.logs(),
+            log_level: "debug",
             manifests: Manifests::new(dir.join("manifests")),
             dir,
         };
@@ -124,6 +126,11 @@ impl Edge {
         self.dir.join("state")
     }
 
+    /// The directory of the local sockets.
+    pub fn runtime(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
     /// The bpffs.
     pub fn bpffs(&self) -> PathBuf {
         self.dir.join("bpf")
@@ -134,13 +141,19 @@ impl Edge {
         &self.host
     }
 
+    /// Has daemons that are started from now on log like an installed one, not every step: for
+    /// measurements.
+    pub fn log_sparsely(&mut self) {
+        self.log_level = "info";
+    }
+
     /// Starts one daemon under a supervisor.
     pub fn start_daemon(&mut self, daemon: DaemonName) -> Result<()> {
         let name = format!("roadstead-{}", daemon.as_str());
         let program = Program::new(&name, built(&name)?, &self.logs)
             .arg("--config")
             .arg(self.config().display().to_string())
-            .env("RUST_LOG", "debug");
+            .env("RUST_LOG", self.log_level);
         let started = Supervisor::start(program, self.host.namespace().clone())?;
         *self.slot(daemon) = Some(started);
         Ok(())
@@ -165,6 +178,20 @@ impl Edge {
         let status = self.daemon(daemon)?.restart(signal, RESTART)?;
         self.wait_ready(daemon)?;
         Ok(status)
+    }
+
+    /// Waits until a daemon has written a text to its log.
+    pub fn wait_log(&self, daemon: DaemonName, text: &str, within: Duration) -> Result<()> {
+        let file = self.daemon(daemon)?.program().stderr();
+        eventually(&format!("`{text}` in {}", file.display()), within, || {
+            let log = fs::read_to_string(&file)?;
+            ensure!(
+                log.contains(text),
+                "its last line: {}",
+                log.lines().last().unwrap_or_default()
+            );
+            Ok(())
+        })
     }
 
     /// SIGHUP.
