@@ -6,7 +6,7 @@
 //! changes nothing but the hop limit, which lasts for 250 runs. Prints `name nanoseconds` per line,
 //! medians of many batches.
 
-use std::{error::Error, fs, net::IpAddr, path::Path};
+use std::{error::Error, fs, net::IpAddr, path::Path, time::Instant};
 
 use libbpf_rs::{ObjectBuilder, ProgramInput};
 use nix::{
@@ -14,7 +14,7 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 use roadstead_model::{Protocol, local::VipKind};
-use roadstead_router_bpf::{Dataplane, Options, Pins, load};
+use roadstead_router_bpf::{Dataplane, Options, Pins, Sweeper, load};
 use roadstead_router_core::maps::{
     Backend, BackendMode, Capacity, Frontend, FrontendKey, Maps as _, NextHop, Op, Snat,
     TABLE_SLOTS, VipEntry,
@@ -24,6 +24,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const BATCHES: usize = 2_000;
 const REPEAT: u32 = 250;
+const FLOWS: u32 = 1_000_000;
+const NODES: u16 = 40;
 const LOOPBACK: u32 = 1;
 const PORT: u16 = 80;
 const CLIENT_PORT: u16 = 40_000;
@@ -43,6 +45,7 @@ fn main() -> Result<()> {
 
 fn measure(filesystem: &Path) -> Result<()> {
     println!("empty {}", empty()?);
+    Family::v6()?.million(&Pins::new(filesystem.join("million")))?;
     for family in [Family::v4()?, Family::v6()?] {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let pins = Pins::new(filesystem.join(format!("{}{protocol}", family.name)));
@@ -95,7 +98,7 @@ impl Family {
     }
 
     fn measure(&self, pins: &Pins, protocol: Protocol) -> Result<()> {
-        let dataplane = self.serving(pins, protocol)?;
+        let dataplane = self.serving(pins, protocol, None)?;
         let client = (self.client, CLIENT_PORT);
         let vip = (self.vip, PORT);
         let name = |what| format!("{what} {} {protocol}", self.name);
@@ -119,9 +122,59 @@ impl Family {
         Ok(median(durations))
     }
 
-    fn serving(&self, pins: &Pins, protocol: Protocol) -> Result<Dataplane> {
+    /// A full table: its memory, and how long a walk over it takes, with nothing and with all of it
+    /// to delete.
+    fn million(&self, pins: &Pins) -> Result<()> {
+        println!("maps-bytes {}", self.serving(pins, Protocol::Udp, None)?.memory()?);
+        fs::remove_dir_all(pins.root())?;
+        // So that none of these flows, which nobody answers, is reclaimed.
+        let mut dataplane = self.serving(pins, Protocol::Udp, Some(FLOWS))?;
+        self.many_nodes(&mut dataplane)?;
+        for client in 0..FLOWS / 50_000 {
+            let address = IpAddr::from([0x2001, 0xdb8, 7, 0, 0, 0, 1, u16::try_from(client)?]);
+            for port in 10_000..60_000 {
+                run(&dataplane, &frame(Protocol::Udp, (address, port), (self.vip, PORT), 0), 1)?;
+            }
+        }
+        let timed = |dataplane: &Dataplane| -> Result<(u64, u128)> {
+            let begun = Instant::now();
+            let swept = Sweeper::default().complete(dataplane)?;
+            Ok((swept.flows.saturating_add(swept.deleted), begun.elapsed().as_millis()))
+        };
+        let (flows, walk) = timed(&dataplane)?;
+        let mut timeouts = dataplane.timeouts();
+        (timeouts.udp_unanswered, timeouts.udp_answered) = (0, 0);
+        dataplane.set_timeouts(timeouts);
+        let (_, delete) = timed(&dataplane)?;
+        println!("flows {flows}\nwalk-ms {walk}\ndelete-ms {delete}");
+        drop(dataplane);
+        fs::remove_dir_all(pins.root())?;
+        Ok(())
+    }
+
+    /// So many that each has ports enough.
+    fn many_nodes(&self, dataplane: &mut Dataplane) -> Result<()> {
+        for id in 0..NODES {
+            let address = IpAddr::from([0x2001, 0xdb8, 2, 0, 0, 0, 0, id.saturating_add(1)]);
+            let Some(Op::PutBackend(_, backend)) =
+                self.service(Protocol::Udp).into_iter().find(|op| matches!(op, Op::PutBackend(..)))
+            else {
+                return Err("no backend".into());
+            };
+            dataplane.apply(&Op::PutBackend(id, Backend { address, ..backend }))?;
+        }
+        let slots: Vec<u16> = (0..NODES).cycle().take(TABLE_SLOTS).collect();
+        Ok(dataplane.apply(&Op::PutTable(0, slots.into()))?)
+    }
+
+    fn serving(
+        &self,
+        pins: &Pins,
+        protocol: Protocol,
+        half_open_budget: Option<u32>,
+    ) -> Result<Dataplane> {
         let capacity = Capacity {
-            flows: 1_000_000,
+            flows: FLOWS,
             vips: 1_024,
             frontends: 4_096,
             backends: 256,
@@ -129,7 +182,7 @@ impl Family {
             snats: 4,
             ranges: 1_024,
         };
-        load(pins, &capacity, &Options::default())?;
+        load(pins, &capacity, &Options { half_open_budget, ..Options::default() })?;
         let mut dataplane = Dataplane::open(pins)?;
         for op in self.service(protocol) {
             dataplane.apply(&op)?;

@@ -1,8 +1,11 @@
 //! What the program has counted, summed over the processors.
 
+use std::io;
+
+use libbpf_rs::MapCore as _;
 use roadstead_router_core::maps::{BackendId, FrontendId, MapError};
 
-use crate::{Dataplane, REASONS};
+use crate::{Dataplane, Error, REASONS, pins::MAPS, typed::open_map};
 
 /// What one backend has done since the maps were created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +30,23 @@ pub struct FrontendCounters {
 }
 
 impl Dataplane {
+    /// Bytes of kernel memory that all maps take. Fixed when they are created.
+    ///
+    /// # Errors
+    /// When a pin cannot be opened or the kernel does not tell.
+    pub fn memory(&self) -> Result<u64, Error> {
+        let mut bytes = 0_u64;
+        for name in MAPS {
+            let info = open_map(&self.pins, name)?.query_fdinfo();
+            let info = info.map_err(|error| Error::Kernel {
+                act: "read the size of a map",
+                source: io::Error::other(error),
+            })?;
+            bytes = bytes.saturating_add(info.memlock.unwrap_or(0));
+        }
+        Ok(bytes)
+    }
+
     /// Packets by the label of the reason that kept them, in the order of [`REASONS`].
     ///
     /// # Errors
