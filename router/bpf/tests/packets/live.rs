@@ -5,13 +5,22 @@
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
     net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsRawFd as _, OwnedFd},
     sync::mpsc::{self, Sender},
     thread,
     time::Duration,
 };
 
 use nix::{
+    ifaddrs::getifaddrs,
     sched::{CloneFlags, unshare},
+    sys::{
+        socket::{
+            AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send,
+            setsockopt, socket, sockopt::ReceiveTimeout,
+        },
+        time::{TimeVal, TimeValLike as _},
+    },
     unistd::gettid,
 };
 
@@ -287,4 +296,50 @@ fn pings_are_answered_by_the_address() {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         }
     }
+}
+
+/// A socket that sends and hears every frame of an interface in the caller's namespace.
+fn wire(interface: &str) -> OwnedFd {
+    let wire =
+        socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), SockProtocol::EthAll);
+    let wire = wire.expect("a packet socket");
+    let all = getifaddrs().expect("the interfaces");
+    let link = all
+        .filter(|each| each.interface_name == interface)
+        .find_map(|each| each.address?.as_link_addr().copied())
+        .expect("such an interface");
+    bind(wire.as_raw_fd(), &link).expect("bind");
+    setsockopt(&wire, ReceiveTimeout, &TimeVal::seconds(20)).expect("a timeout");
+    wire
+}
+
+/// An ARP request of the client for an address, asking as `sender`.
+fn arp_request(mac: Mac, sender: [u8; 4], target: [u8; 4], tag: &[u8]) -> Vec<u8> {
+    let ethernet = [&[0xff; 6], &mac[..], tag, &[8, 6]].concat();
+    let arp = [&[0, 1, 8, 0, 6, 4, 0, 1], &mac[..], &sender, &[0; 6], &target].concat();
+    [ethernet, arp].concat()
+}
+
+#[test]
+fn a_frame_whose_tag_the_kernel_has_taken_off_is_not_ours() {
+    let lab = Lab::new(Conditions { offload: true, resolved: true, mtus: WIDE });
+    let answered = lab.client.run(|| {
+        let mac = rig::leg("lan-peer").1;
+        let wire = wire("lan-peer");
+        let vip = [192, 0, 2, 10];
+        let tagged = arp_request(mac, [192, 0, 2, 78], vip, &[0x81, 0, 0, 5]);
+        let plain = arp_request(mac, [192, 0, 2, 77], vip, &[]);
+        for frame in [tagged, plain] {
+            send(wire.as_raw_fd(), &frame, MsgFlags::empty()).expect("sent");
+        }
+        let mut frame = [0; 256];
+        loop {
+            let length = recv(wire.as_raw_fd(), &mut frame, MsgFlags::empty()).expect("a reply");
+            let is_reply = frame[12..14] == [8, 6] && frame[20..22] == [0, 2];
+            if length >= 42 && is_reply {
+                return frame[38..42].to_vec();
+            }
+        }
+    });
+    assert_eq!(answered, [192, 0, 2, 77], "the first answer is the one to the plain request");
 }
