@@ -125,7 +125,9 @@ fn run(arguments: Arguments) -> Result<()> {
 
 /// The demo wants the daemons as they are built for work, and only them.
 fn show(demo: &DemoArguments) -> Result<()> {
-    Cargo::new(["build", "--workspace", "--bins", "--exclude", "xtask"]).run()?;
+    if !(demo.remove && built("debug", "demo").is_ok()) {
+        Cargo::new(["build", "--workspace", "--bins", "--exclude", "xtask"]).run()?;
+    }
     let options = [(demo.keep, "--keep"), (demo.remove, "--remove")];
     let args: Vec<&str> = options.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect();
     run::program(&built("debug", "demo")?, &args)

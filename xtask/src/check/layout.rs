@@ -87,6 +87,10 @@ const INTERNAL: &[(&str, &[&str])] = &[
         &["roadstead-model", "roadstead-config", "roadstead-watch", "roadstead-daemon"],
     ),
     ("roadstead-lab", &[]),
+    (
+        "roadstead-bench",
+        &["roadstead-lab", "roadstead-model", "roadstead-router-bpf", "roadstead-router-core"],
+    ),
     ("roadstead-scenarios", &["roadstead-lab", "roadstead-model"]),
     ("xtask", &[]),
 ];

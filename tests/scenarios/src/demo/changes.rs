@@ -76,23 +76,27 @@ pub(super) fn kills(demo: &mut Demo) -> Result<String> {
 /// The power of node2 fails under load, and comes back.
 pub(super) fn node_death(demo: &mut Demo) -> Result<String> {
     let to = SocketAddr::new(demo.vip("web", true)?, 80);
+    let (client, logs) = (demo.world.client()?.clone(), demo.world.lab.logs());
+    let meanwhile = Load::connect(to).rate(100).timeout(Duration::from_secs(1));
+    let meanwhile = meanwhile.start(&client, &logs)?;
     demo.world.nodes[1].die()?;
     let died = Instant::now();
     println!("    node2 is dead: its processes killed, its link down");
-    let moved = wait_for_state(demo, "unhealthy", died)?;
-    println!("    out of service after {} ms", moved.as_millis());
+    let moved = wait_for_state(demo, "unhealthy", died)?.as_millis();
+    let report = meanwhile.finish()?;
+    println!(
+        "    out of service after {moved} ms; of {} new connections meanwhile {} met the dead node",
+        report.sent,
+        report.failed()
+    );
     count(demo, to, "without node2", &["node1", "node3"])?;
     demo.world.nodes[1].revive()?;
     let revived = Instant::now();
     println!("    node2 is back");
-    let back = wait_for_state(demo, "healthy", revived)?;
-    println!("    in service again after {} ms", back.as_millis());
+    let back = wait_for_state(demo, "healthy", revived)?.as_millis();
+    println!("    in full service again after {back} ms (its share climbs for 10 s of them)");
     count(demo, to, "with node2", &["node1", "node2", "node3"])?;
-    Ok(format!(
-        "traffic moved off after {} ms, back after {} ms",
-        moved.as_millis(),
-        back.as_millis()
-    ))
+    Ok(format!("traffic moved off after {moved} ms, none lost after that; back after {back} ms"))
 }
 
 /// Waits until status shows node2 in this state for every port of `web`; how long since `since`.
