@@ -167,7 +167,8 @@ fn branch() -> Topology {
     let edge = ["203.0.113.5/24", "2001:db8:20::5/64", "2001:db8:20:1::f005/64", "198.51.100.9/24"];
     let _ = plan.host("edge").leg("lan", edge);
     let near = ["203.0.113.200/24", "2001:db8:20:1::f003/64", "198.51.100.3/24"];
-    let _ = plan.host("near").leg("lan", near);
+    // The IPv6-only pool lies in a network of its own, on the same link.
+    let _ = plan.host("near").leg("lan", near).route("2001:db8:20:2::/112 dev eth0");
     for n in ["n1", "n2"] {
         let last = format!("1{}", &n[1..]);
         let addresses = [format!("203.0.113.{last}/24"), format!("2001:db8:20::{last}/64")];
