@@ -45,7 +45,7 @@ pub(crate) const KUBE_PROXY_PORT: u16 = 10_256;
 pub(crate) const NODE_PROBE: fn(u16) -> NodeProbe = |port| NodeProbe::Auto { port };
 /// `router.health.budget`.
 pub(crate) const BUDGET: u32 = 200;
-/// `router.health.panic_threshold`.
-pub(crate) const PANIC_THRESHOLD: u8 = 50;
+/// `router.health.panic_threshold`: two dead nodes of three are no reason to use them.
+pub(crate) const PANIC_THRESHOLD: u8 = 90;
 /// `router.health.slow_start`.
 pub(crate) const SLOW_START: Duration = Duration::from_secs(10);

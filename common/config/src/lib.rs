@@ -54,7 +54,7 @@
 //! | `router.health.probe` | `"auto"` |
 //! | `router.health.port` | `10256` |
 //! | `router.health.budget` | `200` |
-//! | `router.health.panic_threshold` | `50` |
+//! | `router.health.panic_threshold` | `90` |
 //! | `router.health.slow_start` | `"10s"` |
 //!
 //! `pool.name` and `pool.addresses` have none: a pool has both. Known and refused by name until they
