@@ -91,7 +91,7 @@ static __always_inline bool error_headers(struct __sk_buff *skb, const struct pa
 /* Turns the packet into an error about itself: type, code and the four bytes after the checksum.
  * Its source is the address that the packet was sent to. Returns a tc action. */
 __noinline int icmp_error_send(struct __sk_buff *skb, struct packet *packet, __u32 type_code,
-                               __u32 rest)
+                               __u32 rest, enum limit limit)
 {
     if (!packet)
         return TC_ACT_SHOT;
@@ -100,7 +100,7 @@ __noinline int icmp_error_send(struct __sk_buff *skb, struct packet *packet, __u
     if (packet->fragment == FRAGMENT_LATER || !turn_allowed(packet) ||
         L3_OFFSET + quoted > skb->len)
         return TC_ACT_SHOT;
-    if (!limit_allows(LIMIT_ERROR, ERRORS_PER_SECOND))
+    if (!limit_allows(limit, ERRORS_PER_SECOND))
         return drop(DROP_ICMP_LIMITED);
     struct icmp_error error = {.type = type_code >> 8, .code = type_code, .rest = rest};
     if (!quote_packet(skb, packet, quoted) || !error_headers(skb, packet, &error, quoted))
@@ -108,21 +108,15 @@ __noinline int icmp_error_send(struct __sk_buff *skb, struct packet *packet, __u
     return bpf_redirect(skb->ifindex, 0);
 }
 
-/* One kind of error in both families. */
-static __always_inline int icmp_error(struct __sk_buff *skb, struct packet *packet, __u16 v4,
-                                      __u16 v6, __be32 rest)
-{
-    return icmp_error_send(skb, packet, packet->v6 ? v6 : v4, rest);
-}
-
 #define ICMP_KIND(type, code) ((type) << 8 | (code))
 
 /* Answers `packet`, not yet changed, with time exceeded. */
 static __always_inline int icmp_time_exceeded(struct __sk_buff *skb, struct packet *packet)
 {
+    __u16 v4 = ICMP_KIND(ICMP_TIME_EXCEEDED, ICMP_EXC_TTL);
+    __u16 v6 = ICMP_KIND(ICMPV6_TIME_EXCEED, ICMPV6_EXC_HOPLIMIT);
     count(DROP_TTL);
-    return icmp_error(skb, packet, ICMP_KIND(ICMP_TIME_EXCEEDED, ICMP_EXC_TTL),
-                      ICMP_KIND(ICMPV6_TIME_EXCEED, ICMPV6_EXC_HOPLIMIT), 0);
+    return icmp_error_send(skb, packet, packet->v6 ? v6 : v4, 0, LIMIT_PATH);
 }
 
 /* Answers `packet`, not yet changed, with fragmentation needed or packet too big. `mtu` is what the
@@ -130,13 +124,15 @@ static __always_inline int icmp_time_exceeded(struct __sk_buff *skb, struct pack
  * that hears of it does (RFC 1191 asks routers for no more than the truth about the link). */
 static __always_inline int icmp_too_big(struct __sk_buff *skb, struct packet *packet, __u32 mtu)
 {
+    __u16 v4 = ICMP_KIND(ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED);
+    __u16 v6 = ICMP_KIND(ICMPV6_PKT_TOOBIG, 0);
     count(DROP_TOO_BIG);
-    return icmp_error(skb, packet, ICMP_KIND(ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED),
-                      ICMP_KIND(ICMPV6_PKT_TOOBIG, 0), bpf_htonl(mtu));
+    return icmp_error_send(skb, packet, packet->v6 ? v6 : v4, bpf_htonl(mtu), LIMIT_PATH);
 }
 
 static __always_inline int icmp_port_unreachable(struct __sk_buff *skb, struct packet *packet)
 {
-    return icmp_error(skb, packet, ICMP_KIND(ICMP_DEST_UNREACH, ICMP_PORT_UNREACH),
-                      ICMP_KIND(ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH), 0);
+    __u16 v4 = ICMP_KIND(ICMP_DEST_UNREACH, ICMP_PORT_UNREACH);
+    __u16 v6 = ICMP_KIND(ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH);
+    return icmp_error_send(skb, packet, packet->v6 ? v6 : v4, 0, LIMIT_REFUSAL);
 }

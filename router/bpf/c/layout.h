@@ -199,6 +199,21 @@ struct fragment {
 _Static_assert(sizeof(struct fragment_key) == 40, "fragment_key");
 _Static_assert(sizeof(struct fragment) == 12, "fragment");
 
+/* Where a socket of the host itself believes to be connected. */
+struct host_key {
+    __u64 cookie;
+    union address node;
+    __be16 node_port;
+    __u8 pad[6];
+};
+struct host_peer {
+    union address vip;
+    __be16 port;
+    __u8 pad[6];
+};
+_Static_assert(sizeof(struct host_key) == 32, "host_key");
+_Static_assert(sizeof(struct host_peer) == 24, "host_peer");
+
 /* --- answers -------------------------------------------------------------------------------- */
 
 struct answer_key {
@@ -308,10 +323,11 @@ struct settings {
     /* Bits of enum address_class by a hash of the address: a packet to an address whose class is
      * zero is not ours, which costs no look-up. */
     __u8 classes[ADDRESS_CLASSES];
+    __u64 netns_cookie; /* of the namespace whose own connections are served; 0: none */
 };
 
 /* Rate limits of the answers that the program gives. */
-enum limit { LIMIT_ERROR, LIMIT_RESET, LIMIT_ECHO, LIMITS };
+enum limit { LIMIT_REFUSAL, LIMIT_PATH, LIMIT_RESET, LIMIT_ECHO, LIMITS };
 
 /* Written by the program. */
 struct state {

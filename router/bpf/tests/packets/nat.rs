@@ -286,3 +286,41 @@ fn both_directions_close_and_the_next_syn_opens_again() {
         assert_eq!((rig.count("flows"), rig.count("replies")), (1, 1));
     }
 }
+
+#[test]
+fn one_address_is_enough_for_the_host_its_services_and_its_way_to_the_nodes() {
+    let mut rig = Rig::serving();
+    rig.put_shared_snat(0, HOST, (1_024, 65_535));
+    let end = SocketAddr::new(HOST, HTTP);
+    let ip = Ip::new(V4.client, HOST);
+    let syn = Tcp::flags(SYN).segment(V4.client_at(CLIENT_PORT), end);
+    let outcome = rig.send(Leg::Lan, &V4.client_sends(&rig, &ip, frame::TCP, &syn));
+    let (snat, node) = Seen::parse(&outcome.frame).ends();
+    assert_eq!(snat, SocketAddr::new(HOST, CLIENT_PORT));
+
+    let flow = Translated { snat, node, family: V4 };
+    let outcome = rig.send(Leg::Rack, &flow.node_sends(&rig, &Tcp::flags(SYN | ACK)));
+    assert_eq!(Seen::parse(&outcome.frame).ends(), (end, V4.client_at(CLIENT_PORT)));
+    for (leg, from) in [(Leg::Lan, V4.client), (Leg::Rack, V4.nodes[0])] {
+        let own = Tcp::data(5).segment(SocketAddr::new(from, 22), SocketAddr::new(HOST, 2_222));
+        let frame = frame::ethernet(
+            rig.mac(leg),
+            world::CLIENT_MAC,
+            0x0800,
+            &Ip::new(from, HOST).packet(frame::TCP, &own),
+        );
+        rig.send(leg, &frame).assert_untouched(&frame, "the host's own connection");
+    }
+}
+
+#[test]
+fn a_services_port_is_never_the_source_of_a_flow_from_the_same_address() {
+    let mut rig = Rig::serving();
+    rig.put_shared_snat(0, HOST, (1, 65_535));
+    let syn = Tcp::flags(SYN).segment(V4.client_at(HTTP), V4.vip_at(HTTP));
+    let ip = Ip::new(V4.client, V4.vip);
+    let outcome = rig.send(Leg::Lan, &V4.client_sends(&rig, &ip, frame::TCP, &syn));
+    let (snat, _) = Seen::parse(&outcome.frame).ends();
+    assert_eq!(snat.ip(), HOST);
+    assert_ne!(snat.port(), HTTP);
+}

@@ -187,6 +187,18 @@ fn refusals_are_limited() {
 }
 
 #[test]
+fn a_flood_of_closed_ports_does_not_stop_path_mtu_discovery() {
+    let mut rig = Rig::serving();
+    rig.put_leg(0, Leg::Lan, 1_400);
+    let flow = flow::open_tcp(&rig, &V4, CLIENT_PORT);
+    let flood = V4.udp(&rig, CLOSED, b"?");
+    let refused = |_: &u32| rig.run(Leg::Lan, &flood, 0).0 == Verdict::Drop;
+    assert!((0..3_000).filter(refused).count() > 0, "the limit is not reached");
+    let outcome = rig.send(Leg::Rack, &flow.node_sends(&rig, &Tcp::data(1_400)));
+    assert_refused(&outcome, "too-big");
+}
+
+#[test]
 fn the_flow_of_a_node_that_is_gone_is_reset_and_the_next_moves() {
     for family in FAMILIES {
         let mut rig = Rig::serving();
