@@ -1,6 +1,9 @@
 //! One immutable view of all sources.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +25,9 @@ pub struct Snapshot {
     /// Services that are there, are refused, and of which no good version was seen since the start;
     /// with the first error. Not served, and not deleted either: what they held stays theirs.
     pub refused: BTreeMap<ServiceKey, Arc<str>>,
+    /// Services that were seen since the start and went by an order (a file deleted or edited): gone,
+    /// whatever else of their source is in doubt.
+    pub gone: BTreeSet<ServiceKey>,
     /// Nodes.
     pub nodes: BTreeMap<NodeKey, Arc<Node>>,
     /// Endpoints by Service. **Absent** means that no EndpointSlice exists for the Service (nothing
@@ -53,6 +59,26 @@ impl Snapshot {
     /// Whether every source has been read at least once, so that absence is knowledge.
     pub fn is_complete(&self) -> bool {
         !self.sources.is_empty() && self.sources.values().all(|s| *s != SourceState::Unread)
+    }
+
+    /// Whether a Service that the snapshot lacks is known to be gone, so that what it held may be
+    /// withdrawn (S3). What is refused is there; what a source that is unread or in doubt does not
+    /// show is not known to be gone, unless it went by an order.
+    pub fn is_gone(&self, service: &ServiceKey) -> bool {
+        if self.services.contains_key(service) || self.refused.contains_key(service) {
+            return false;
+        }
+        match self.sources.get(&service.source) {
+            Some(SourceState::Current) => true,
+            Some(SourceState::Doubtful { .. }) => self.gone.contains(service),
+            Some(SourceState::Unread) => false,
+            None => self.is_complete(),
+        }
+    }
+
+    /// Whether any source is in doubt, so that a Node that is missing may be there.
+    pub fn is_in_doubt(&self) -> bool {
+        self.sources.values().any(|state| matches!(state, SourceState::Doubtful { .. }))
     }
 
     /// The nodes of one source.

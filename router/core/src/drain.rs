@@ -26,6 +26,8 @@ pub struct Drains {
     excluded: BTreeMap<NodeKey, Duration>,
     /// Addresses in the maps that no Node object has any more.
     orphans: BTreeMap<IpAddr, Duration>,
+    /// Addresses in the maps that a Node had since the start.
+    seen: BTreeSet<IpAddr>,
 }
 
 impl Drains {
@@ -40,7 +42,8 @@ impl Drains {
     }
 
     /// Follows the snapshot: labels, and addresses of `installed` that belong to no Node any more.
-    /// While a source has not been read, what is missing says nothing.
+    /// While a source has not been read, what is missing says nothing; while one is in doubt, only
+    /// what was there since the start is known to be gone.
     pub fn observe(
         &mut self,
         snapshot: &Snapshot,
@@ -59,8 +62,13 @@ impl Drains {
         }
         let named: BTreeSet<IpAddr> =
             nodes.flat_map(|node| node.addresses.iter().copied()).collect();
+        let installed: BTreeSet<IpAddr> = installed.into_iter().collect();
+        self.seen.extend(named.intersection(&installed));
+        self.seen.retain(|address| installed.contains(address));
+        let doubt = snapshot.is_in_doubt();
+        let is_known = |address: &IpAddr| !doubt || self.seen.contains(address);
         let orphans: BTreeSet<IpAddr> =
-            installed.into_iter().filter(|address| !named.contains(address)).collect();
+            installed.difference(&named).copied().filter(is_known).collect();
         self.orphans.retain(|address, _| orphans.contains(address));
         for address in orphans {
             self.orphans.entry(address).or_insert(deadline);
@@ -159,9 +167,13 @@ mod tests {
         drains.observe(&snapshot(SourceState::Unread, None), [address()], SOON);
         assert_eq!(drains.orphan(address()), None);
         let doubtful = SourceState::Doubtful { reason: "gone".into() };
-        drains.observe(&snapshot(doubtful, Some(false)), [address()], SOON);
+        drains.observe(&snapshot(doubtful.clone(), None), [address()], SOON);
+        assert_eq!(drains.orphan(address()), None, "it may be in what cannot be read");
+        drains.observe(&snapshot(doubtful.clone(), Some(false)), [address()], SOON);
         assert_eq!(drains.orphan(address()), None);
-        drains.observe(&snapshot(SourceState::Current, None), [address()], SOON);
+        drains.observe(&snapshot(doubtful, None), [address()], SOON);
+        assert_eq!(drains.orphan(address()), Some(SOON), "it was there, and went");
+        drains.observe(&snapshot(SourceState::Current, None), [address()], LATE);
         assert_eq!(drains.orphan(address()), Some(SOON));
         drains.observe(&snapshot(SourceState::Current, Some(false)), [address()], LATE);
         assert_eq!(drains.orphan(address()), None);

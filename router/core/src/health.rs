@@ -19,6 +19,7 @@ mod verdict;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    iter::{once, repeat},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
     time::Duration,
@@ -31,7 +32,7 @@ use roadstead_model::{
 };
 
 use budget::Budget;
-use subject::{Ask, NodeAsk, Subject};
+use subject::{Ask, Judgement, NodeAsk, Subject};
 use verdict::Verdict;
 
 /// On how many nodes a Service port is probed for its first pass.
@@ -103,11 +104,20 @@ impl fmt::Display for Failure {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subjects {
     /// Node addresses, each with the NodePorts that may stand in for kube-proxy's health port.
-    pub nodes: BTreeMap<IpAddr, Vec<u16>>,
+    pub nodes: BTreeMap<IpAddr, Vec<Sentinel>>,
     /// Service ports with their NodePort and the addresses to try first.
     pub ports: BTreeMap<(ServiceKey, PortClaim), (u16, Vec<IpAddr>)>,
     /// `healthCheckNodePort` of each Local Service with its candidates.
     pub locals: BTreeMap<(ServiceKey, IpAddr), u16>,
+}
+
+/// A NodePort that stands in for kube-proxy's health port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sentinel {
+    /// The NodePort.
+    pub port: u16,
+    /// Whether its Service passes a probe somewhere, so that a refusal speaks of the node.
+    pub proven: bool,
 }
 
 /// What is known of one subject.
@@ -201,13 +211,14 @@ impl Health {
             self.watch_node(*address, sentinels, now);
         }
         for ((service, claim), (node_port, first)) in &wanted.ports {
-            for address in first {
+            // Before anything else one node is asked for each port that never was.
+            for (address, due) in first.iter().zip(once(URGENT).chain(repeat(now))) {
                 let target = Target::Port(service.clone(), *claim, *address);
-                self.introduce(target, Ask::NodePort(*node_port), now);
+                self.introduce(target, Ask::NodePort(*node_port), now, due);
             }
         }
         for ((service, address), port) in &wanted.locals {
-            self.introduce(Target::Local(service.clone(), *address), Ask::Local(*port), now);
+            self.introduce(Target::Local(service.clone(), *address), Ask::Local(*port), now, now);
         }
     }
 
@@ -224,7 +235,8 @@ impl Health {
         let target = Target::Port(service.clone(), claim, address);
         if !self.subjects.contains_key(&target) {
             let in_use = Verdict::Healthy { failed: 0 };
-            self.insert(target.clone(), Subject::new(in_use, Ask::NodePort(node_port), now));
+            let subject = Subject::new(in_use, Ask::NodePort(node_port), now);
+            self.subjects.insert(target.clone(), subject);
         }
         self.hasten(&target, now);
         self.hasten(&Target::Node(address), now);
@@ -264,11 +276,18 @@ impl Health {
         let Some(subject) = self.subjects.get_mut(target) else { return false };
         subject.in_flight = false;
         subject.last = now;
-        let Some(result) = subject.judge(question, result, self.rules.node_probe) else {
-            self.schedule(target.clone(), now);
-            return false;
-        };
-        subject.record.handle(result, &self.rules, now);
+        match subject.judge(question, result, self.rules.node_probe) {
+            Judgement::Verdict(result) => subject.record.handle(result, &self.rules, now),
+            Judgement::AskAgain => {
+                self.schedule(target.clone(), now);
+                return false;
+            }
+            Judgement::Nothing => {
+                let next = now + subject::jittered(self.rules.interval, target, now);
+                self.schedule(target.clone(), next);
+                return false;
+            }
+        }
         let verdict = subject.record.verdict;
         if matches!(verdict, Verdict::Climbing { .. }) {
             self.climbing.insert(target.clone());
@@ -315,6 +334,13 @@ impl Health {
         })
     }
 
+    /// Whether a Service port passes its probe on some node.
+    pub fn passes(&self, service: &ServiceKey, claim: PortClaim) -> bool {
+        self.subjects.range(port_range(service, claim)).any(|(_, subject)| {
+            matches!(subject.record.verdict, Verdict::Healthy { .. } | Verdict::Climbing { .. })
+        })
+    }
+
     /// What `healthCheckNodePort` says of a Local Service on a node's address.
     pub fn local(&self, service: &ServiceKey, address: IpAddr, now: Duration) -> Sight {
         self.sight(&Target::Local(service.clone(), address), now)
@@ -348,7 +374,7 @@ impl Health {
         Sight { state, percent, failure: subject.record.failure, since: subject.since }
     }
 
-    fn watch_node(&mut self, address: IpAddr, sentinels: &[u16], now: Duration) {
+    fn watch_node(&mut self, address: IpAddr, sentinels: &[Sentinel], now: Duration) {
         let target = Target::Node(address);
         match self.subjects.get_mut(&target) {
             Some(subject) => {
@@ -357,32 +383,33 @@ impl Health {
                     self.schedule(target, now);
                 }
             }
-            None => self.introduce(target, Ask::Node(NodeAsk::new(sentinels.to_vec())), now),
+            None => self.introduce(target, Ask::Node(NodeAsk::new(sentinels.to_vec())), now, now),
         }
     }
 
-    /// Adds a subject and probes it at once; one that is there stays as it is.
-    fn introduce(&mut self, target: Target, ask: Ask, now: Duration) {
+    /// Adds a subject and probes it at `due`; one that is there stays as it is.
+    fn introduce(&mut self, target: Target, ask: Ask, now: Duration, due: Duration) {
         if !self.subjects.contains_key(&target) {
-            self.insert(target.clone(), Subject::new(Verdict::Unknown { failed: 0 }, ask, now));
-            self.schedule(target, now);
+            let subject = Subject::new(Verdict::Unknown { failed: 0 }, ask, now);
+            self.subjects.insert(target.clone(), subject);
+            self.schedule(target, due);
         }
     }
 
-    fn insert(&mut self, target: Target, subject: Subject) {
-        self.subjects.insert(target, subject);
-    }
-
-    /// Drops whom nobody asks for any more, and ports whose NodePort changed.
+    /// Drops whom nobody asks for any more, ports whose NodePort changed, and ports on nodes that
+    /// never passed and are not among the first ones now.
     fn forget(&mut self, wanted: &Subjects) {
         let Self { subjects, base, targeted, climbing, .. } = self;
         subjects.retain(|target, subject| {
             let kept = match (target, &subject.ask) {
                 (Target::Node(address), _) => wanted.nodes.contains_key(address),
                 (Target::Port(service, claim, address), Ask::NodePort(node_port)) => {
+                    let never = matches!(subject.record.verdict, Verdict::Unknown { .. });
                     let port = wanted.ports.get(&(service.clone(), *claim));
-                    port.is_some_and(|(wanted, _)| wanted == node_port)
-                        && wanted.nodes.contains_key(address)
+                    let asked = |(port, first): &(u16, Vec<IpAddr>)| {
+                        port == node_port && (!never || first.contains(address))
+                    };
+                    port.is_some_and(asked) && wanted.nodes.contains_key(address)
                 }
                 (Target::Local(service, address), Ask::Local(port)) => {
                     wanted.locals.get(&(service.clone(), *address)) == Some(port)
@@ -406,7 +433,7 @@ impl Health {
         let Some(subject) = self.subjects.get(target) else { return };
         let fresh = subject.asked() && now.saturating_sub(subject.last) < CONFIRM;
         if !subject.in_flight && !fresh {
-            self.schedule(target.clone(), Duration::ZERO);
+            self.schedule(target.clone(), URGENT);
         }
     }
 
@@ -452,6 +479,9 @@ impl Health {
         Some(now + subject::jittered(wait, target, now))
     }
 }
+
+/// Comes before everything that is due at a time.
+const URGENT: Duration = Duration::ZERO;
 
 const NEVER_SEEN: Sight =
     Sight { state: BackendState::Unknown, percent: 100, failure: None, since: Duration::ZERO };

@@ -90,6 +90,8 @@ pub struct Plan {
     pub answering: Vec<Answering>,
     /// What did not fit or could not be used, each naming the object.
     pub problems: Vec<String>,
+    /// When to plan again although nothing happens: a Service waits for its first probe.
+    pub again: Option<Duration>,
 }
 
 /// Plans, and remembers the tables of the last plan: building one takes most of the time.
@@ -116,6 +118,7 @@ impl Planner {
         Plan {
             answering: entries::answering(inputs, &answers, &vips),
             services: services.verdicts(inputs),
+            again: services.again(),
             wanted: Installed {
                 legs,
                 vips,

@@ -10,7 +10,7 @@ use roadstead_model::config::NodeProbe;
 use siphasher::sip::SipHasher13;
 
 use super::{
-    Failure, Question, Target, kube_proxy_port, node_port_question,
+    Failure, Question, Sentinel, Target, kube_proxy_port, node_port_question,
     verdict::{Record, Verdict},
 };
 
@@ -47,17 +47,17 @@ pub(super) struct NodeAsk {
     kube_proxy: bool,
     /// kube-proxy has just not answered: ask a NodePort before judging.
     fall_back: bool,
-    sentinels: Vec<u16>,
+    sentinels: Vec<Sentinel>,
     /// Index of the sentinel to use; moves on when one fails.
     turn: usize,
 }
 
 impl NodeAsk {
-    pub(super) fn new(sentinels: Vec<u16>) -> Self {
+    pub(super) fn new(sentinels: Vec<Sentinel>) -> Self {
         Self { kube_proxy: false, fall_back: false, sentinels, turn: 0 }
     }
 
-    fn sentinel(&self) -> Option<u16> {
+    fn sentinel(&self) -> Option<Sentinel> {
         let index = self.turn.checked_rem(self.sentinels.len())?;
         self.sentinels.get(index).copied()
     }
@@ -65,7 +65,7 @@ impl NodeAsk {
     fn question(&mut self, address: IpAddr, probe: NodeProbe, round: u32) -> Option<Question> {
         let fall_back = std::mem::take(&mut self.fall_back);
         let health = kube_proxy_port(probe).map(|port| Question::Http((address, port).into()));
-        let sentinel = self.sentinel().map(|port| Question::Tcp((address, port).into()));
+        let sentinel = self.sentinel().map(|it| Question::Tcp((address, it.port).into()));
         match probe {
             NodeProbe::KubeProxy { .. } => health,
             NodeProbe::NodePort => sentinel,
@@ -77,28 +77,48 @@ impl NodeAsk {
         }
     }
 
-    /// The meaning of an answer; `None`: it says nothing, ask the other way now.
+    /// The meaning of an answer.
     fn judge(
         &mut self,
         question: Question,
         result: Result<(), Failure>,
         probe: NodeProbe,
-    ) -> Option<Result<(), Failure>> {
-        let health = matches!(question, Question::Http(_));
-        let answered = matches!(result, Ok(()) | Err(Failure::Status(_)));
-        if health && answered {
-            self.kube_proxy = true;
+    ) -> Judgement {
+        if let Question::Tcp(to) | Question::Udp(to) = question {
+            return self.judge_sentinel(to.port(), result);
         }
-        if !health && result.is_err() {
+        let answered = matches!(result, Ok(()) | Err(Failure::Status(_)));
+        self.kube_proxy |= answered;
+        let auto = matches!(probe, NodeProbe::Auto { .. });
+        if auto && !answered && !self.sentinels.is_empty() {
+            self.fall_back = true;
+            return Judgement::AskAgain;
+        }
+        Judgement::Verdict(result)
+    }
+
+    /// A refusal at a NodePort that never passed anywhere speaks of its Service, not of the node.
+    fn judge_sentinel(&mut self, port: u16, result: Result<(), Failure>) -> Judgement {
+        if result.is_err() {
             self.turn = self.turn.wrapping_add(1);
         }
-        let auto = matches!(probe, NodeProbe::Auto { .. });
-        if auto && health && !answered && !self.sentinels.is_empty() {
-            self.fall_back = true;
-            return None;
+        let proven = self.sentinels.iter().any(|it| it.port == port && it.proven);
+        match result {
+            Err(Failure::Refused) if !proven => Judgement::Nothing,
+            result => Judgement::Verdict(result),
         }
-        Some(result)
     }
+}
+
+/// What an answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// This, for the verdict.
+    Verdict(Result<(), Failure>),
+    /// Nothing yet: there is another way to ask.
+    AskAgain,
+    /// Nothing at all.
+    Nothing,
 }
 
 impl Subject {
@@ -120,7 +140,7 @@ impl Subject {
     }
 
     /// Follows the NodePorts that may stand in for kube-proxy.
-    pub(super) fn sentinels(&mut self, sentinels: &[u16]) {
+    pub(super) fn sentinels(&mut self, sentinels: &[Sentinel]) {
         if let Ask::Node(node) = &mut self.ask
             && node.sentinels != sentinels
         {
@@ -146,16 +166,16 @@ impl Subject {
         question
     }
 
-    /// What an answer means for the verdict; `None`: nothing, ask again at once.
+    /// What an answer means for the verdict.
     pub(super) fn judge(
         &mut self,
         question: Question,
         result: Result<(), Failure>,
         probe: NodeProbe,
-    ) -> Option<Result<(), Failure>> {
+    ) -> Judgement {
         match &mut self.ask {
             Ask::Node(node) => node.judge(question, result, probe),
-            Ask::NodePort(_) | Ask::Local(_) => Some(result),
+            Ask::NodePort(_) | Ask::Local(_) => Judgement::Verdict(result),
         }
     }
 }

@@ -74,7 +74,9 @@ impl Bench {
 }
 
 fn nodes(count: u8, sentinels: &[u16]) -> Subjects {
-    let nodes = (1..=count).map(|last| (node(last), sentinels.to_vec())).collect();
+    let sentinels: Vec<Sentinel> =
+        sentinels.iter().map(|port| Sentinel { port: *port, proven: true }).collect();
+    let nodes = (1..=count).map(|last| (node(last), sentinels.clone())).collect();
     Subjects { nodes, ..Subjects::default() }
 }
 
@@ -154,6 +156,24 @@ fn a_sentinel_without_endpoints_does_not_condemn_a_node_that_serves_another() {
     let refused =
         bench.asked.iter().filter(|(_, _, q)| *q == Question::Tcp((node(1), 30_081).into()));
     assert_eq!(refused.count(), 1, "the one that passed is kept");
+}
+
+/// Where no Service has endpoints, every NodePort refuses, and that says nothing about the nodes.
+#[test]
+fn a_refusal_at_a_port_that_never_passed_condemns_nobody_and_silence_does() {
+    let mut bench = Bench::new(rules());
+    let mut subjects = nodes(2, &[30_080]);
+    for sentinels in subjects.nodes.values_mut() {
+        sentinels[0].proven = false;
+    }
+    bench.watch(&subjects);
+    bench.run(SECOND * 5, |target, _| match target {
+        Target::Node(address) if *address == node(2) => Err(Failure::TimedOut),
+        Target::Node(_) | Target::Port(..) | Target::Local(..) => Err(Failure::Refused),
+    });
+    assert_eq!(bench.state(1), BackendState::Unknown);
+    assert_eq!(bench.state(2), BackendState::Unhealthy);
+    assert!(bench.asked.len() < 60, "{} probes", bench.asked.len());
 }
 
 #[test]
@@ -269,6 +289,35 @@ fn who_is_no_longer_watched_is_forgotten_and_a_changed_node_port_starts_anew() {
     bench.watch(&Subjects::default());
     assert_eq!(bench.health.next_deadline(bench.now), None);
     assert!(bench.health.poll_probe(bench.now).is_none());
+}
+
+/// Other first nodes come and go with the verdicts on nodes; what was asked in vain is forgotten.
+#[test]
+fn nodes_that_never_passed_do_not_pile_up() {
+    let mut bench = Bench::new(rules());
+    for first in 1..=50 {
+        bench.watch(&with_port(nodes(50, &[]), HTTP, 30_080, &[first]));
+        bench.run(SECOND / 4, |_, _| Err(Failure::Refused));
+    }
+    assert_eq!(bench.port_states(HTTP).len(), 1);
+}
+
+/// However many probes wait, a new Service is asked for first.
+#[test]
+fn a_new_service_does_not_wait_behind_those_that_fail() {
+    let mut bench = Bench::new(config::Health { budget: 20, ..rules() });
+    let mut subjects = nodes(3, &[]);
+    for n in 0..500_u16 {
+        let claim = PortClaim { protocol: Protocol::Tcp, port: n + 1 };
+        subjects.ports.insert((web(), claim), (n + 1, vec![node(1)]));
+    }
+    bench.watch(&subjects);
+    bench.run(SECOND * 60, |_, _| Err(Failure::Refused));
+    let claim = PortClaim { protocol: Protocol::Tcp, port: 999 };
+    subjects.ports.insert((web(), claim), (999, vec![node(1)]));
+    bench.watch(&subjects);
+    bench.run(SECOND, |_, _| Ok(()));
+    assert_eq!(bench.port_states(claim), [(node(1), BackendState::Healthy)]);
 }
 
 #[test]

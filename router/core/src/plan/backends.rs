@@ -135,7 +135,9 @@ fn keep_referenced(inputs: &Inputs<'_>, wanted: &mut BTreeMap<BackendId, Backend
 
 fn orphan_mode(inputs: &Inputs<'_>, backend: &Backend) -> BackendMode {
     let Some(until) = inputs.drains.orphan(backend.address) else {
-        let refused = inputs.snapshot.is_complete();
+        let snapshot = inputs.snapshot;
+        let named = || snapshot.nodes.values().any(|n| n.addresses.contains(&backend.address));
+        let refused = snapshot.is_complete() && (!snapshot.is_in_doubt() || named());
         return if refused { BackendMode::Gone } else { backend.state };
     };
     let dead = inputs.health.node(backend.address, inputs.now).state == BackendState::Unhealthy;

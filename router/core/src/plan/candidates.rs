@@ -54,6 +54,8 @@ pub(super) struct Choice {
     pub(super) shares: Arc<[(BackendId, u32)]>,
     /// Whether at least one has passed a probe.
     pub(super) confirmed: bool,
+    /// When its port is looked at again, because it waits for its first probe.
+    pub(super) again: Option<Duration>,
 }
 
 /// Why a Service port has no candidates.
@@ -109,15 +111,15 @@ impl<'a> Pools<'a> {
     ) -> Result<Choice, Nobody> {
         let pool = self.pool(inputs, service, family)?;
         let own: Vec<(IpAddr, Sight)> = self.probed(inputs, service, claim, family);
-        let confirmed = confirmed(inputs, &own);
+        let said = Said::of(inputs, &own);
         if service.traffic_policy == TrafficPolicy::Cluster && !speaks_of_nodes(&own) {
             let mut choice = pool.choice.clone();
-            choice.confirmed = confirmed.unwrap_or(choice.confirmed);
+            choice.heed(&said);
             return Ok(choice);
         }
         let candidates = self.own_candidates(inputs, service, pool, &own)?;
         let mut choice = choose(inputs, self.nodes, &candidates);
-        choice.confirmed = confirmed.unwrap_or(choice.confirmed);
+        choice.heed(&said);
         Ok(choice)
     }
 
@@ -301,6 +303,7 @@ fn choose(inputs: &Inputs<'_>, nodes: &Nodes, candidates: &[Candidate]) -> Choic
     Choice {
         shares: by_id.into_iter().map(|(id, weight)| (id, weight / divisor)).collect(),
         confirmed: healthy > 0,
+        again: None,
     }
 }
 
@@ -317,23 +320,50 @@ fn speaks_of_nodes(own: &[(IpAddr, Sight)]) -> bool {
     climbing || (failing > 0 && !all_fail)
 }
 
-/// What a port's own probes say on whether it serves; `None` where they say nothing: they passed on
-/// nodes that have failed since, or have waited for the budget for long.
-fn confirmed(inputs: &Inputs<'_>, own: &[(IpAddr, Sight)]) -> Option<bool> {
-    let passed =
-        |sight: &Sight| matches!(sight.state, BackendState::Healthy | BackendState::SlowStart);
-    let node_fails = |address: &IpAddr| {
-        inputs.health.node(*address, inputs.now).state == BackendState::Unhealthy
-    };
-    if own.iter().any(|(address, sight)| passed(sight) && !node_fails(address)) {
-        return Some(true);
+/// What a port's own probes say on whether it serves.
+enum Said {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+    /// They have not answered yet; until then it does not.
+    Wait(Duration),
+    /// Nothing: they passed on nodes that have failed since, or have waited for the budget for
+    /// long. Its nodes decide.
+    Nothing,
+}
+
+impl Said {
+    fn of(inputs: &Inputs<'_>, own: &[(IpAddr, Sight)]) -> Self {
+        let passed =
+            |sight: &Sight| matches!(sight.state, BackendState::Healthy | BackendState::SlowStart);
+        let node_fails = |address: &IpAddr| {
+            inputs.health.node(*address, inputs.now).state == BackendState::Unhealthy
+        };
+        if own.iter().any(|(address, sight)| passed(sight) && !node_fails(address)) {
+            return Self::Yes;
+        }
+        if own.iter().any(|(_, sight)| sight.failure.is_some()) {
+            return Self::No;
+        }
+        let waiting = own.iter().filter(|(_, sight)| !passed(sight));
+        let until = waiting.map(|(_, sight)| sight.since + WAIT_FOR_FIRST).max();
+        until.filter(|until| *until > inputs.now).map_or(Self::Nothing, Self::Wait)
     }
-    if own.iter().any(|(_, sight)| sight.failure.is_some()) {
-        return Some(false);
+}
+
+impl Choice {
+    fn heed(&mut self, said: &Said) {
+        match said {
+            Said::Yes => self.confirmed = true,
+            Said::No => self.confirmed = false,
+            Said::Wait(until) => {
+                self.confirmed = false;
+                self.again = Some(*until);
+            }
+            Said::Nothing => {}
+        }
     }
-    let waited = |sight: &Sight| inputs.now.saturating_sub(sight.since) >= WAIT_FOR_FIRST;
-    let all_waited = own.iter().all(|(_, sight)| passed(sight) || waited(sight));
-    (!all_waited).then_some(false)
 }
 
 /// Ready endpoints by node name; an endpoint that names no node says nothing about one.

@@ -5,6 +5,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -33,6 +34,8 @@ pub(super) struct Draft {
     pub(super) demand: Demand,
     /// Whether a probe has passed.
     pub(super) confirmed: bool,
+    /// When that is looked at again.
+    pub(super) again: Option<Duration>,
     /// Knowledge that nobody serves it.
     pub(super) unserved: Option<Nobody>,
     /// What it did not get, when the maps are full.
@@ -77,6 +80,8 @@ pub(super) struct Services {
 enum Hold {
     /// Its source has not been read.
     Unread,
+    /// Its source is in doubt, and has not shown it since the start.
+    Doubt,
     /// Its object is not there (any more, or yet).
     Absent,
 }
@@ -128,6 +133,11 @@ impl Services {
         }
     }
 
+    /// When the verdicts are looked at again although nothing happens.
+    pub(super) fn again(&self) -> Option<Duration> {
+        self.drafts.iter().filter_map(|draft| draft.again).min()
+    }
+
     /// The verdict on each Service, in the order of the assignments.
     pub(super) fn verdicts(&self, inputs: &Inputs<'_>) -> Vec<ServiceServing> {
         let mut of: Vec<Vec<&Draft>> = vec![Vec::new(); inputs.assignments.services.len()];
@@ -155,10 +165,14 @@ impl Services {
             Some(Hold::Unread) if ready_before && !drafts.is_empty() => {
                 (Serving::Degraded, "its source has not been read since the start".to_owned())
             }
+            Some(Hold::Doubt) if ready_before && !drafts.is_empty() => {
+                let message = "its source is in doubt and has not shown it since the start";
+                (Serving::Degraded, message.to_owned())
+            }
             Some(Hold::Absent) if !drafts.is_empty() => {
                 (Serving::Unserved, "the Service is gone from its source".to_owned())
             }
-            Some(Hold::Unread | Hold::Absent) => {
+            Some(Hold::Unread | Hold::Doubt | Hold::Absent) => {
                 (Serving::Pending, "the Service has not been read yet".to_owned())
             }
             None => judge(drafts, self.skipped.get(&index), ready_before),
@@ -173,9 +187,15 @@ fn known<'a>(inputs: &Inputs<'a>, key: &ServiceKey) -> Result<&'a Service, Hold>
     match inputs.snapshot.sources.get(&key.source) {
         None | Some(SourceState::Unread) => Err(Hold::Unread),
         Some(SourceState::Current | SourceState::Doubtful { .. }) => {
-            inputs.snapshot.services.get(key).map(|service| &**service).ok_or(Hold::Absent)
+            let may_be_there = is_doubtful(inputs, key) && !inputs.snapshot.is_gone(key);
+            let missing = if may_be_there { Hold::Doubt } else { Hold::Absent };
+            inputs.snapshot.services.get(key).map(|service| &**service).ok_or(missing)
         }
     }
+}
+
+fn is_doubtful(inputs: &Inputs<'_>, key: &ServiceKey) -> bool {
+    matches!(inputs.snapshot.sources.get(&key.source), Some(SourceState::Doubtful { .. }))
 }
 
 /// What a frontend should do. An error says why the port is not served at all.
@@ -197,9 +217,14 @@ fn draft(
     };
     let node_port = servable(port)?;
     let choice = pools.choice(inputs, service, claim, Family::of(key.address));
-    let (demand, confirmed, unserved) = match choice {
-        Ok(Choice { shares, confirmed, .. }) => (Demand::Shares(shares), confirmed, None),
-        Err(nobody) => (Demand::Nobody, false, Some(nobody)),
+    if matches!(choice, Err(Nobody::NoNodes)) && is_doubtful(inputs, &service.key) {
+        return keep(inputs, index, key).ok_or_else(|| {
+            "its source is in doubt and has not shown a node since the start".to_owned()
+        });
+    }
+    let (demand, confirmed, again, unserved) = match choice {
+        Ok(Choice { shares, confirmed, again }) => (Demand::Shares(shares), confirmed, again, None),
+        Err(nobody) => (Demand::Nobody, false, None, Some(nobody)),
     };
     let (unserved, refused) = match unserved {
         Some(Nobody::Unreachable) => (None, Some("no node can be reached".to_owned())),
@@ -216,6 +241,7 @@ fn draft(
         },
         demand,
         confirmed,
+        again,
         unserved,
         refused,
         table: None,
@@ -235,6 +261,7 @@ fn keep(inputs: &Inputs<'_>, index: usize, key: FrontendKey) -> Option<Draft> {
         allowed: ranges.map_or(Allowed::Everybody, Allowed::Keep),
         demand: table.map_or(Demand::Nobody, Demand::Keep),
         confirmed: false,
+        again: None,
         unserved: None,
         refused: None,
         table: None,

@@ -19,7 +19,7 @@ use super::{
     serving::{port_of, servable},
 };
 use crate::{
-    health::{FIRST_NODES, Subjects},
+    health::{FIRST_NODES, Sentinel, Subjects},
     maps::BackendMode,
 };
 
@@ -27,20 +27,23 @@ use crate::{
 /// endpoints says nothing about a node.
 const SENTINELS: usize = 3;
 
+type Sentinels = BTreeMap<SourceName, Vec<Sentinel>>;
+
 /// Everything that health should watch.
 pub fn subjects(inputs: &Inputs<'_>) -> Subjects {
     let nodes = Nodes::survey(inputs);
     let mut subjects = Subjects::default();
-    let mut sentinels: BTreeMap<SourceName, Vec<u16>> = BTreeMap::new();
+    let mut sentinels = Sentinels::new();
     for assignment in &inputs.assignments.services {
         let Some(service) = inputs.snapshot.services.get(&assignment.service) else { continue };
         let rows = Candidates::of(inputs, &nodes, service);
         for claim in &assignment.ports {
             let Some(port) = port_of(service, *claim) else { continue };
             let Ok(node_port) = servable(port) else { continue };
-            let sentinels = sentinels.entry(service.key.source.clone()).or_default();
-            if may_stand_in(service, *claim) && sentinels.len() < SENTINELS {
-                sentinels.push(node_port);
+            if may_stand_in(service, *claim) {
+                let proven = inputs.health.passes(&service.key, *claim);
+                let sentinel = Sentinel { port: node_port, proven };
+                add(sentinels.entry(service.key.source.clone()).or_default(), sentinel);
             }
             let first = rows.first(assignment, *claim);
             subjects.ports.insert((service.key.clone(), *claim), (node_port, first));
@@ -109,6 +112,17 @@ fn place(assignment: &Assignment, claim: PortClaim, rows: usize) -> usize {
     usize::try_from(place).unwrap_or(0)
 }
 
+/// Keeps the first few of a source: proven ones, or, where there is none, any.
+fn add(sentinels: &mut Vec<Sentinel>, sentinel: Sentinel) {
+    if sentinel.proven {
+        sentinels.retain(|other| other.proven);
+    }
+    let fits = sentinel.proven || sentinels.iter().all(|other| !other.proven);
+    if fits && sentinels.len() < SENTINELS {
+        sentinels.push(sentinel);
+    }
+}
+
 fn may_stand_in(service: &Service, claim: PortClaim) -> bool {
     service.traffic_policy == TrafficPolicy::Cluster && claim.protocol == Protocol::Tcp
 }
@@ -117,8 +131,8 @@ fn may_stand_in(service: &Service, claim: PortClaim) -> bool {
 fn watched_nodes(
     inputs: &Inputs<'_>,
     nodes: &Nodes,
-    sentinels: &BTreeMap<SourceName, Vec<u16>>,
-) -> BTreeMap<IpAddr, Vec<u16>> {
+    sentinels: &Sentinels,
+) -> BTreeMap<IpAddr, Vec<Sentinel>> {
     let mut watched = BTreeMap::new();
     for row in &nodes.rows {
         match row.standing {
@@ -129,11 +143,27 @@ fn watched_nodes(
             }
         }
     }
-    let any: Vec<u16> = sentinels.values().flatten().copied().take(SENTINELS).collect();
+    let any: Vec<Sentinel> = sentinels.values().flatten().copied().take(SENTINELS).collect();
     for backend in inputs.installed.backends.values() {
         if backend.state != BackendMode::Gone && inputs.drains.orphan(backend.address).is_some() {
             watched.entry(backend.address).or_insert_with(|| any.clone());
         }
     }
     watched
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_proven_sentinel_is_worth_more_than_any_unproven() {
+        let unproven = |port| Sentinel { port, proven: false };
+        let proven = |port| Sentinel { port, proven: true };
+        let mut sentinels = Vec::new();
+        (1..=5).for_each(|port| add(&mut sentinels, unproven(port)));
+        assert_eq!(sentinels, [unproven(1), unproven(2), unproven(3)]);
+        [proven(6), unproven(7), proven(8)].map(|it| add(&mut sentinels, it));
+        assert_eq!(sentinels, [proven(6), proven(8)]);
+    }
 }

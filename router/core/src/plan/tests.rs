@@ -282,6 +282,29 @@ fn what_is_installed_stays_while_the_sources_have_not_been_read() {
     assert_eq!(serving(&plan, "web").serving, Serving::Degraded);
 }
 
+/// S3: a start with a source in doubt (its directory is not mounted, a file is unreadable) leaves
+/// the maps as they are, until the doubt is over.
+#[test]
+fn what_is_installed_stays_while_a_source_is_in_doubt_since_the_start() {
+    let mut world = serving_web(3);
+    let before = world.installed.clone();
+    world.drains = crate::drain::Drains::default();
+    let web = std::mem::take(&mut world.snapshot.services);
+    world.snapshot.nodes.clear();
+    let doubt = SourceState::Doubtful { reason: "holds no manifests".into() };
+    world.snapshot.sources.insert(source(), doubt);
+    for (services, what) in [(Default::default(), "nothing"), (web, "the Service, and no node")] {
+        world.snapshot.services = services;
+        let (plan, ops) = world.settle();
+        assert_eq!(ops, [], "{what} is shown");
+        assert_eq!(world.installed, before);
+        assert_eq!(serving(&plan, "web").serving, Serving::Degraded);
+    }
+    world.snapshot.services.clear();
+    world.snapshot.gone.insert(key("web"));
+    assert_eq!(serving(&world.settle().0, "web").serving, Serving::Unserved, "by an order");
+}
+
 #[test]
 fn a_service_that_withdraws_keeps_what_is_programmed() {
     let mut world = serving_web(3);
