@@ -3,7 +3,7 @@
 use std::{future::Future, io::ErrorKind, path::Path, time::Duration};
 
 use roadstead_daemon::local::{Client, ClientError};
-use roadstead_model::local::{RouterStatus, SpeakerStatus};
+use roadstead_model::local::{Done, RouterStatus, SpeakerStatus};
 
 /// How long a person waits for a status: a daemon that takes longer is as good as silent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -94,6 +94,19 @@ impl Daemons {
             other => heard(other),
         };
         Answers { speaker: heard(speaker), router }
+    }
+
+    /// Has both believe their sources, the speaker first: announcements are withdrawn before what
+    /// they lead to. A router that need not be there and is not is passed over.
+    pub(crate) async fn confirm(&self) -> Vec<(&'static str, Result<Done, ClientError>)> {
+        let speaker = patiently(&self.speaker, self.speaker.post("/v1/confirm", &())).await;
+        let router = patiently(&self.router, self.router.post("/v1/confirm", &())).await;
+        let absent = matches!(router, Err(ClientError::Unreachable { .. }) if self.router_optional);
+        let mut answers = vec![("speaker", speaker)];
+        if !absent {
+            answers.push(("router", router));
+        }
+        answers
     }
 }
 

@@ -24,9 +24,20 @@ pub(crate) async fn undrain(daemons: &Daemons, what: Option<&DrainWhat>, out: &m
     give(client, "/v1/undrain", &request, out).await
 }
 
-/// `confirm`.
+/// `confirm`. Each daemon reads the sources for itself, so each is told.
 pub(crate) async fn confirm(daemons: &Daemons, out: &mut Output) -> Exit {
-    give(&daemons.speaker, "/v1/confirm", &serde_json::json!({}), out).await
+    let answers = daemons.confirm().await;
+    let mut exit = Exit::Fine;
+    for (daemon, answer) in answers {
+        match answer {
+            Ok(done) => out.print(&format!("{daemon}: {}", done.message)),
+            Err(error) => {
+                out.complain(&in_words(&error));
+                exit = exit.max(exit_of(&error));
+            }
+        }
+    }
+    exit
 }
 
 /// Nodes are the router's business, announcements the speaker's.

@@ -160,11 +160,21 @@ impl Status {
             .iter()
             .all(|daemon| daemon.ready && daemon.conditions.iter().all(|c| !is_false(c)));
         let inputs_well = self.problems.iter().all(|problem| problem.severity != Severity::Error)
-            && self.sources.values().all(|state| *state == SourceState::Current);
+            && self.sources.values().all(|state| self.is_harmless(state));
         if daemons_well && inputs_well && self.services.iter().all(ServiceView::is_well) {
             Exit::Fine
         } else {
             Exit::Problem
+        }
+    }
+
+    /// Doubt matters to those who hold an address: without any, a directory that is still empty is
+    /// a fresh install. What is wrong beyond that is among the problems.
+    fn is_harmless(&self, state: &SourceState) -> bool {
+        match state {
+            SourceState::Current => true,
+            SourceState::Unread => false,
+            SourceState::Doubtful { .. } => self.services.iter().all(|s| s.addresses.is_empty()),
         }
     }
 }

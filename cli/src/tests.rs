@@ -122,11 +122,13 @@ async fn orders_reach_their_daemon() {
         ("drain self", "speaker POST /v1/drain?"),
         ("undrain self --until-reboot", "speaker POST /v1/undrain?"),
         ("undrain", "speaker POST /v1/undrain?"),
-        ("confirm", "speaker POST /v1/confirm?"),
     ] {
         assert_eq!(host.run(line).await.0, Exit::Fine, "{line}");
         assert_eq!(host.last_call(), call, "{line}");
     }
+    let both = (Exit::Fine, "speaker: confirmed\nrouter: confirmed\n".to_owned());
+    assert_eq!(host.run("confirm").await, both);
+    assert_eq!(Host::silent().run("confirm").await.0, Exit::Silent);
     let (_, text) = host.run("drain self --until-reboot").await;
     assert!(text.contains("Host") && text.contains("until_reboot: true"), "{text}");
     assert_eq!(host.run("drain node n9").await, (Exit::Problem, String::new()));

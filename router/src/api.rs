@@ -25,6 +25,8 @@ pub(crate) enum Order {
     Status(oneshot::Sender<RouterStatus>),
     /// Send no new flows to a node, or again.
     Drain(DrainOrder, oneshot::Sender<Result<Done, Refusal>>),
+    /// Believe the sources that are in doubt.
+    Confirm(oneshot::Sender<Result<Done, Refusal>>),
 }
 
 /// A node by the name that was given.
@@ -75,6 +77,10 @@ impl Api {
                 self.drain(&call, |until_reboot| DrainKind::Drain { until_reboot }).await
             }
             ("POST", "/v1/undrain") => self.drain(&call, |_| DrainKind::Undrain).await,
+            ("POST", "/v1/confirm") => match call.check_privilege() {
+                Ok(()) => self.order(Order::Confirm).await,
+                Err(refusal) => refusal,
+            },
             _ => Answer::unknown(&call),
         }
     }
@@ -116,9 +122,15 @@ impl Api {
             }
             Err(refusal) => return refusal,
         };
+        self.order(|answer| Order::Drain(DrainOrder { node, kind }, answer)).await
+    }
+
+    async fn order(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<Done, Refusal>>) -> Order,
+    ) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let order = Order::Drain(DrainOrder { node, kind }, answer);
-        if self.orders.send(order).await.is_err() {
+        if self.orders.send(order(answer)).await.is_err() {
             return stopping();
         }
         match answered.await {
@@ -184,9 +196,12 @@ mod tests {
             let serving = server.serve(move |call| Arc::clone(&api).answer(call));
             let control = async {
                 while let Some(order) = waiting.recv().await {
-                    if let Order::Drain(order, answer) = order {
-                        let _ = answer.send(Ok(Done { message: format!("{order:?}") }));
-                    }
+                    let (message, answer) = match order {
+                        Order::Drain(order, answer) => (format!("{order:?}"), answer),
+                        Order::Confirm(answer) => ("confirmed".to_owned(), answer),
+                        Order::Status(_) => continue,
+                    };
+                    let _ = answer.send(Ok(Done { message }));
                 }
             };
             tokio::join!(serving, control);
@@ -203,6 +218,8 @@ mod tests {
         let node = order(DrainTarget::Node("n1".into()));
         let done: Done = client.post("/v1/undrain", &node).await.unwrap();
         assert!(done.message.contains("n1") && done.message.contains("Undrain"));
+        let done: Done = client.post("/v1/confirm", &()).await.unwrap();
+        assert_eq!(done.message, "confirmed");
         let host = client.post::<_, Done>("/v1/drain", &order(DrainTarget::Host)).await;
         assert!(matches!(host, Err(ClientError::Refused(why)) if why.contains("speaker")));
         let flows = client.get::<Flows>("/v1/flows?filter=vip%3D192.0.2.10&limit=5").await;

@@ -34,8 +34,9 @@ use roadstead_model::{
     local::{Done, Programmed, Refusal},
 };
 use roadstead_router_core::{health::Target, host::Host, maps::MapError};
+use roadstead_watch::{Confirm, Watch};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{Instant, sleep_until},
 };
@@ -94,6 +95,7 @@ pub(crate) struct Control<D> {
     pub(crate) sinks: Sinks,
     config: Arc<Config>,
     pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
+    confirm: Confirm,
     drains: Orders,
     /// The host with what came of attaching to its legs.
     pub(crate) host: Option<Arc<Host>>,
@@ -145,9 +147,12 @@ impl<D: Dataplane> Control<D> {
             let left = config.router.drain_deadline.saturating_sub(age);
             reconciler.drains.order(node, left);
         }
+        let Watch { snapshots: snapshot, confirm } =
+            roadstead_watch::spawn(&config.sources, pending());
         Ok(Self {
             reconciler,
-            snapshot: roadstead_watch::spawn(&config.sources, pending()),
+            snapshot,
+            confirm,
             unready: Some(sinks.readiness.block("the first plan")),
             sources,
             sinks,
@@ -444,7 +449,8 @@ impl<D: Dataplane> Control<D> {
     fn reconfigure(&mut self) {
         let config = self.sources.config.borrow_and_update().clone();
         if config.sources != self.config.sources {
-            self.snapshot = roadstead_watch::spawn(&config.sources, pending());
+            let watch = roadstead_watch::spawn(&config.sources, pending());
+            (self.snapshot, self.confirm) = (watch.snapshots, watch.confirm);
         }
         self.reconciler.health.configure(config.router.health.clone());
         self.config = config;
@@ -456,7 +462,18 @@ impl<D: Dataplane> Control<D> {
         match order {
             Order::Status(answer) => drop(answer.send(self.status())),
             Order::Drain(order, answer) => drop(answer.send(self.drain(&order))),
+            Order::Confirm(answer) => self.confirm(answer),
         }
+    }
+
+    /// The sources answer in their own time; what follows comes with their next snapshot.
+    fn confirm(&self, answer: oneshot::Sender<Result<Done, Refusal>>) {
+        let confirm = self.confirm.clone();
+        tokio::spawn(async move {
+            let message = roadstead_watch::in_words(&confirm.confirm().await);
+            tracing::info!(outcome = message, "an operator confirmed the sources");
+            drop(answer.send(Ok(Done { message })));
+        });
     }
 
     fn drain(&mut self, order: &DrainOrder) -> Result<Done, Refusal> {

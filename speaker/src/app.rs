@@ -32,6 +32,7 @@ use roadstead_model::{
     local::{Assignments, Done, Refusal},
 };
 use roadstead_netlink::{Netlink, Tables};
+use roadstead_watch::{Confirm, Watch};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -138,6 +139,7 @@ fn refused(problems: &[Problem]) -> anyhow::Error {
 /// The watch on the sources; dropping it ends it.
 struct Sources {
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    confirm: Confirm,
     _stop: oneshot::Sender<()>,
 }
 
@@ -148,7 +150,8 @@ impl Sources {
             // Dropping the sender is the signal; nothing is ever sent.
             let _ = stopped.await;
         };
-        Self { snapshots: roadstead_watch::spawn(&config.sources, stopped), _stop: stop }
+        let Watch { snapshots, confirm } = roadstead_watch::spawn(&config.sources, stopped);
+        Self { snapshots, confirm, _stop: stop }
     }
 }
 
@@ -247,7 +250,7 @@ impl Speaker {
             What::Undrain { until_reboot } => {
                 self.drain.take_back(until_reboot).map(|()| "this host announces again")
             }
-            What::Confirm => Ok("nothing here is in doubt that an order could settle"),
+            What::Confirm => return self.confirm(order.answer),
         };
         self.control.drained = self.drain.is_ordered();
         let answer = match result {
@@ -261,6 +264,17 @@ impl Speaker {
         };
         // Whoever asked may have gone away; the order is carried out all the same.
         let _ = order.answer.send(answer);
+    }
+
+    /// The sources answer in their own time; what follows comes with their next snapshot.
+    fn confirm(&self, answer: oneshot::Sender<Result<Done, Refusal>>) {
+        let confirm = self.sources.confirm.clone();
+        tokio::spawn(async move {
+            let message = roadstead_watch::in_words(&confirm.confirm().await);
+            tracing::info!(outcome = message, "an operator confirmed the sources");
+            // Whoever asked may have gone away; the order is carried out all the same.
+            let _ = answer.send(Ok(Done { message }));
+        });
     }
 
     /// A configuration is taken whole or not at all.

@@ -91,6 +91,14 @@ fn exit_status() {
     assert_eq!(exit(&|s, _| s.problems.push(problem(Severity::Warning))), Exit::Fine);
     assert_eq!(exit(&|s, _| s.problems.push(problem(Severity::Error))), Exit::Problem);
     assert_eq!(exit(&|s, _| s.sources[0].1 = SourceState::Unread), Exit::Problem);
+    let doubt = || SourceState::Doubtful { reason: "holds no manifests".into() };
+    assert_eq!(exit(&|s, _| s.sources[0].1 = doubt()), Exit::Problem);
+    let fresh = |s: &mut SpeakerStatus, r: &mut RouterStatus| {
+        s.sources[0].1 = doubt();
+        s.services.clear();
+        r.services.clear();
+    };
+    assert_eq!(exit(&fresh), Exit::Fine, "a fresh install is not broken");
     assert_eq!(exit(&|s, _| s.daemon.ready = false), Exit::Problem);
     let no_router = fails("RouterConnected", "NoAnswer", "no answer");
     assert_eq!(exit(&|s, _| s.daemon.conditions.push(no_router.clone())), Exit::Problem);
@@ -150,7 +158,7 @@ fn the_text_says_what_is_wrong() {
     for part in [
         "ConflictOnWire: in use by aa:bb",
         "This host is drained",
-        "Source local is in doubt, its last good objects are kept: it shrank",
+        "Source local is in doubt, what is held stays: it shrank",
         "/m/x.yaml:3: wrong",
         "Leg eth0: the program is not attached: no such device",
         "1 healthy, 1 unhealthy",

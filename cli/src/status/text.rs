@@ -158,9 +158,8 @@ fn problems(status: &Status) -> String {
         match state {
             SourceState::Current => {}
             SourceState::Unread => lines.push_str(&format!("Source {source} was not read yet.\n")),
-            SourceState::Doubtful { reason } => lines.push_str(&format!(
-                "Source {source} is in doubt, its last good objects are kept: {reason}\n"
-            )),
+            SourceState::Doubtful { reason } => lines
+                .push_str(&format!("Source {source} is in doubt, what is held stays: {reason}\n")),
         }
     }
     let told = status.problems.iter().filter(|problem| problem.severity > Severity::Notice);

@@ -3,7 +3,8 @@
 //! ```text
 //! directory thread ──┐
 //! directory thread ──┼─ views (bounded) ─▶ merger ─ watch ─▶ readers hold Arc<Snapshot>
-//!      …             ┘
+//!      …      ▲      ┘
+//!             └─ orders to confirm (`Confirm`)
 //! ```
 //!
 //! * [`manifests`] is the directory source, its parser and its rules (defaults, validation, last
@@ -15,11 +16,15 @@
 
 #![forbid(unsafe_code)]
 
+mod confirm;
 pub mod manifests;
 mod merge;
 mod view;
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::{Future, pending},
+    sync::Arc,
+};
 
 use roadstead_model::{
     Snapshot,
@@ -27,25 +32,34 @@ use roadstead_model::{
 };
 use tokio::sync::{mpsc, watch};
 
+pub use confirm::{Confirm, Confirmed, in_words};
 pub use view::SourceView;
 
-use manifests::{Timing, thread};
+use manifests::{
+    Timing,
+    thread::{self, Watching},
+};
 use merge::Merger;
 
 /// Views that may wait for the merger. It takes all that wait at once, so that more would only hold
 /// older ones; when they are full a source waits, and sends a newer view than it would have.
 const VIEWS: usize = 8;
 
+/// A watch on the sources.
+#[derive(Debug)]
+pub struct Watch {
+    /// What they say. The first value is generation 0, in which no source was read yet.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Makes doubt about them knowledge.
+    pub confirm: Confirm,
+}
+
 /// Watches the sources until `shutdown` resolves or the last receiver is dropped: one task that
 /// merges and owns everything, one thread for each directory. Must be called within a tokio runtime.
 ///
-/// The first value is generation 0, in which no source was read yet. Nothing here holds state that
-/// outlives it, so that ending at any moment is safe; a caller that reloads its configuration calls
-/// this again and drops the old receiver.
-pub fn spawn(
-    sources: &[Source],
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> watch::Receiver<Arc<Snapshot>> {
+/// Nothing here holds state that outlives it, so that ending at any moment is safe; a caller that
+/// reloads its configuration calls this again and drops the old watch.
+pub fn spawn(sources: &[Source], shutdown: impl Future<Output = ()> + Send + 'static) -> Watch {
     spawn_with(sources, Timing::DEFAULT, shutdown)
 }
 
@@ -53,17 +67,18 @@ fn spawn_with(
     sources: &[Source],
     timing: Timing,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> watch::Receiver<Arc<Snapshot>> {
+) -> Watch {
     let merger = Merger::new(sources.iter().map(|source| source.name.clone()));
-    let (sender, receiver) = watch::channel(Arc::new(merger.snapshot()));
+    let (sender, snapshots) = watch::channel(Arc::new(merger.snapshot()));
+    let (confirm, orders) = confirm::channel();
     let sources = sources.to_vec();
     tokio::spawn(async move {
         tokio::select! {
-            () = run(&sources, timing, merger, sender) => {}
+            () = run(&sources, timing, merger, sender, orders) => {}
             () = shutdown => {}
         }
     });
-    receiver
+    Watch { snapshots, confirm }
 }
 
 /// Owns what watches the sources: dropping this future ends it all.
@@ -72,6 +87,7 @@ async fn run(
     timing: Timing,
     merger: Merger,
     snapshots: watch::Sender<Arc<Snapshot>>,
+    orders: mpsc::Receiver<confirm::Order>,
 ) {
     let (views, waiting) = mpsc::channel(VIEWS);
     let mut watching = Vec::new();
@@ -84,7 +100,26 @@ async fn run(
             }
         }
     }
-    merge::run(merger, waiting, snapshots).await;
+    tokio::select! {
+        () = merge::run(merger, waiting, snapshots) => {}
+        () = obey(&watching, orders) => {}
+    }
+}
+
+/// Passes orders on, one at a time. The merger goes on meanwhile, since the threads send what
+/// follows from an order before they answer it.
+async fn obey(watching: &[Watching], mut orders: mpsc::Receiver<confirm::Order>) {
+    while let Some(answer) = orders.recv().await {
+        let waiting: Vec<_> = watching.iter().map(Watching::confirm).collect();
+        let mut confirmed = Vec::new();
+        for source in waiting {
+            confirmed.extend(source.await);
+        }
+        confirmed.sort_by(|a, b| a.source.cmp(&b.source));
+        // Whoever asked may have gone away.
+        let _ = answer.send(confirmed);
+    }
+    pending::<()>().await;
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ impl Merger {
             snapshot.sources.insert(source.clone(), view.state.clone());
             snapshot.services.extend(shared(&view.services));
             snapshot.refused.extend(shared(&view.refused));
+            snapshot.gone.extend(view.gone.iter().cloned());
             snapshot.nodes.extend(shared(&view.nodes));
             snapshot.endpoints.extend(shared(&view.endpoints));
             let namespaces = view.namespaces.iter();

@@ -22,6 +22,7 @@ const BOUND: Duration = Duration::from_secs(20);
 struct Lab {
     /// Holds the watched directory, so that it can be moved away.
     outside: TempDir,
+    confirm: Confirm,
     snapshots: watch::Receiver<Arc<Snapshot>>,
 }
 
@@ -44,7 +45,8 @@ impl Lab {
         prepare(&root);
         let kind = SourceKind::Directory(root);
         let sources = [Source { name: SourceName::new("local"), kind }];
-        Self { outside, snapshots: spawn_with(&sources, timing, pending()) }
+        let Watch { snapshots, confirm } = spawn_with(&sources, timing, pending());
+        Self { outside, confirm, snapshots }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -295,13 +297,128 @@ async fn a_thousand_changes_end_in_the_last_one() {
     lab.until_services("s0:994 s1:995 s2:996 s3:997 s4:998 s5:999 s6:1000", &[]).await;
 }
 
+/// What one source is in doubt about, if anything.
+fn doubt(snapshot: &Snapshot) -> Option<&str> {
+    match snapshot.sources.values().next() {
+        Some(SourceState::Doubtful { reason }) => Some(reason),
+        Some(SourceState::Current | SourceState::Unread) | None => None,
+    }
+}
+
+fn is_current(snapshot: &Snapshot) -> bool {
+    snapshot.sources.values().all(|state| *state == SourceState::Current)
+}
+
+impl Lab {
+    /// Gives the order, and returns the answer of the only source.
+    async fn confirm(&self) -> Confirmed {
+        let answer = timeout(BOUND, self.confirm.confirm()).await.expect("an answer");
+        let [confirmed] = answer.try_into().expect("one source");
+        confirmed
+    }
+}
+
+#[tokio::test]
+async fn a_vanished_directory_is_confirmed_gone_and_may_come_back() {
+    let mut lab = Lab::with(&[("a.yaml", &service("a", 80)), ("b.yaml", &service("b", 81))]).await;
+    assert_eq!(lab.confirm().await.doubt, None);
+    lab.until_services("a:80 b:81", &["a", "b"]).await;
+    fs::rename(lab.path(""), lab.outside("elsewhere")).expect("a rename");
+    lab.until(|snapshot| doubt(snapshot).is_some()).await;
+    let confirmed = lab.confirm().await;
+    assert!(confirmed.doubt.is_some_and(|why| why.contains("cannot be read")));
+    assert_eq!((confirmed.services, confirmed.gone), (0, vec![key("a"), key("b")]));
+    let snapshot = lab.until(|snapshot| is_current(snapshot) && snapshot.services.is_empty()).await;
+    assert!(snapshot.is_gone(&key("a")));
+    let problem = snapshot.problems.first().map(|problem| problem.message.clone());
+    assert!(problem.is_some_and(|told| told.ends_with("is gone, as it was confirmed")));
+    fs::rename(lab.outside("elsewhere"), lab.path("")).expect("a rename");
+    let snapshot = lab.until(|snapshot| services(snapshot) == "a:80 b:81").await;
+    assert!(is_current(&snapshot) && snapshot.problems.is_empty() && snapshot.gone.is_empty());
+    // Believing it once says nothing about the next time.
+    fs::rename(lab.path(""), lab.outside("elsewhere")).expect("a rename");
+    let snapshot = lab.until(|snapshot| doubt(snapshot).is_some()).await;
+    assert_eq!(services(&snapshot), "a:80 b:81");
+}
+
+#[tokio::test]
+async fn another_directory_and_an_empty_one_is_confirmed() {
+    let mut lab = Lab::with(&[("a.yaml", &service("a", 80))]).await;
+    fs::rename(lab.path(""), lab.outside("elsewhere")).expect("a rename");
+    fs::create_dir(lab.path("")).expect("a directory");
+    lab.until(|s| doubt(s).is_some_and(|why| why.contains("another directory"))).await;
+    assert_eq!(lab.confirm().await.gone, [key("a")]);
+    let snapshot = lab.until(|snapshot| snapshot.services.is_empty()).await;
+    assert!(is_current(&snapshot) && snapshot.problems.is_empty());
+    lab.write("b.yaml", &service("b", 81));
+    lab.until_services("b:81", &[]).await;
+}
+
+#[tokio::test]
+async fn a_directory_that_was_never_there_is_confirmed_empty() {
+    let mut lab = Lab::starting(Timing::DEFAULT, |_| {});
+    lab.until(|snapshot| !snapshot.problems.is_empty()).await;
+    let confirmed = lab.confirm().await;
+    assert_eq!((confirmed.doubt.is_some(), confirmed.services), (true, 0));
+    let snapshot = lab.until(Snapshot::is_complete).await;
+    assert!(is_current(&snapshot) && snapshot.is_gone(&key("a")));
+}
+
+#[tokio::test]
+async fn an_empty_directory_at_the_start_is_doubt_until_it_is_filled() {
+    let mut lab = Lab::with(&[]).await;
+    let snapshot = lab.until(|snapshot| doubt(snapshot).is_some()).await;
+    assert!(doubt(&snapshot).is_some_and(|why| why.contains("holds no manifests")));
+    assert!(snapshot.problems.is_empty() && !snapshot.is_gone(&key("a")));
+    lab.write("a.yaml", &service("a", 80));
+    let snapshot = lab.until(|snapshot| services(snapshot) == "a:80").await;
+    assert!(!is_current(&snapshot), "perhaps others follow");
+    lab.until(is_current).await;
+    // From now on an empty directory is an order.
+    fs::remove_file(lab.path("a.yaml")).expect("removed");
+    let snapshot = lab.until(|snapshot| snapshot.services.is_empty()).await;
+    assert!(is_current(&snapshot) && snapshot.is_gone(&key("a")));
+}
+
+#[tokio::test]
+async fn an_empty_directory_at_the_start_is_confirmed() {
+    let mut lab = Lab::with(&[]).await;
+    let confirmed = lab.confirm().await;
+    assert!(confirmed.doubt.is_some_and(|why| why.contains("holds no manifests")));
+    assert!(lab.until(is_current).await.is_gone(&key("a")));
+    assert_eq!(lab.confirm().await.doubt, None);
+}
+
+#[tokio::test]
+async fn what_went_by_an_order_is_gone_while_another_file_is_in_doubt() {
+    let files = [("a.yaml", &*service("a", 80)), ("b.yaml", &service("b", 81)), ("x.yaml", "a: [")];
+    let mut lab = Lab::with(&files).await;
+    let snapshot = lab.until(|s| services(s) == "a:80 b:81").await;
+    assert!(doubt(&snapshot).is_some_and(|why| why.contains("x.yaml")));
+    fs::remove_file(lab.path("a.yaml")).expect("removed");
+    lab.until_services("b:81", &["b"]).await;
+    lab.write("b.yaml", &service("c", 82));
+    let snapshot = lab.until(|snapshot| services(snapshot) == "c:82").await;
+    assert!(doubt(&snapshot).is_some());
+    assert!(snapshot.is_gone(&key("a")) && snapshot.is_gone(&key("b")));
+    assert!(!snapshot.is_gone(&key("d")), "it may be in the file that nobody can read");
+    lab.write("a.yaml", &service("a", 83));
+    let snapshot = lab.until(|snapshot| services(snapshot) == "a:83 c:82").await;
+    assert!(!snapshot.is_gone(&key("a")), "it is back");
+    lab.confirm().await;
+    let snapshot = lab.until(is_current).await;
+    assert!(snapshot.is_gone(&key("d")));
+    assert_eq!(services(&snapshot), "a:83 c:82");
+    assert_eq!(snapshot.problems.len(), 1, "the file is still wrong");
+}
+
 #[tokio::test]
 async fn it_ends_when_it_is_told() {
     let root = tempfile::tempdir().expect("a directory");
     let kind = SourceKind::Directory(root.path().to_path_buf());
     let sources = [Source { name: SourceName::new("local"), kind }];
     let (stop, stopped) = oneshot::channel::<()>();
-    let mut snapshots = spawn(&sources, async {
+    let Watch { mut snapshots, confirm } = spawn(&sources, async {
         // Told or dropped, both mean the end.
         let _ = stopped.await;
     });
@@ -309,4 +426,5 @@ async fn it_ends_when_it_is_told() {
     stop.send(()).expect("running");
     let ended = async { while snapshots.changed().await.is_ok() {} };
     timeout(BOUND, ended).await.expect("ended");
+    assert_eq!(confirm.confirm().await, []);
 }

@@ -1,6 +1,9 @@
 //! What one source says: the part of a Snapshot that it is answerable for.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use roadstead_model::{
     NodeKey, Problem, ServiceKey,
@@ -19,6 +22,8 @@ pub struct SourceView {
     /// Services that are there, are refused, and of which no good version was ever seen; with the
     /// first error.
     pub refused: BTreeMap<ServiceKey, Arc<str>>,
+    /// Services that were there since the start and went by an order.
+    pub gone: Arc<BTreeSet<ServiceKey>>,
     /// Nodes.
     pub nodes: BTreeMap<NodeKey, Arc<Node>>,
     /// Endpoints of the Services that have at least one EndpointSlice.
@@ -36,6 +41,7 @@ impl SourceView {
             state: SourceState::Unread,
             services: BTreeMap::new(),
             refused: BTreeMap::new(),
+            gone: Arc::default(),
             nodes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             namespaces: BTreeMap::new(),

@@ -11,7 +11,6 @@ use roadstead_router_core::{
     host::Leg,
     maps::{Capacity, Installed, Maps, Op},
 };
-use tokio::sync::oneshot;
 
 use super::*;
 use crate::{api::ORDERS, reconcile::tests as reconcile};

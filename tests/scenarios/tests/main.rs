@@ -5,6 +5,7 @@ mod add_delete;
 mod affinity;
 mod arp;
 mod bad_input;
+mod confirm;
 mod drain;
 mod edge_itself;
 mod etp_local;

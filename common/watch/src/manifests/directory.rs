@@ -5,15 +5,21 @@
 //! was if the file cannot be read or parsed, or if one of its objects cannot be named (the missing
 //! object may be that one). An object that is named and refused stays as it last was, wherever it
 //! stood then. A file with nothing but blanks keeps its objects for [`EMPTY_GRACE`].
+//!
+//! # Doubt and its end
+//! Doubt is about a part of the directory (vanished, unreadable, another one and empty), about the
+//! whole (it held no manifests at the start), or about a file (unreadable since the start, so that
+//! nobody knows what it held). It ends by itself when that can be read, or by an operator's order
+//! ([`Directory::confirm`]): what cannot be read then is gone, and stays gone until it can be read.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use roadstead_model::{Location, Problem, SourceName, snapshot::SourceState};
+use roadstead_model::{Location, Problem, ServiceKey, SourceName, snapshot::SourceState};
 
 use super::{
     assemble::{self, Assembled},
@@ -33,6 +39,12 @@ pub struct Directory {
     files: BTreeMap<PathBuf, File>,
     /// The parts of the directory that are in doubt, and why.
     doubts: BTreeMap<PathBuf, String>,
+    /// Those of them that an operator's order made knowledge; each until it is over.
+    confirmed: BTreeSet<PathBuf>,
+    /// The directory and why it says nothing about what it does not hold.
+    vacant: Option<(PathBuf, String)>,
+    /// Services that went by an order.
+    gone: Arc<BTreeSet<ServiceKey>>,
     /// Told with every view: what watching lacks.
     hindrance: Option<Problem>,
     /// Whether the directory was ever read whole.
@@ -60,6 +72,9 @@ impl Directory {
             source,
             files: BTreeMap::new(),
             doubts: BTreeMap::new(),
+            confirmed: BTreeSet::new(),
+            vacant: None,
+            gone: Arc::default(),
             hindrance: None,
             read: false,
             last: BTreeMap::new(),
@@ -108,12 +123,39 @@ impl Directory {
 
     /// The directory cannot be read: everything stays as it is.
     pub fn handle_vanished(&mut self, root: &Path, why: String) {
-        self.doubts = BTreeMap::from([(root.to_path_buf(), why)]);
+        self.set_doubts(BTreeMap::from([(root.to_path_buf(), why)]));
     }
 
     /// The directory was read, all but some parts of it that are in doubt.
     pub fn handle_scanned(&mut self, doubts: BTreeMap<PathBuf, String>) {
+        self.set_doubts(doubts);
+        self.read = true;
+    }
+
+    fn set_doubts(&mut self, doubts: BTreeMap<PathBuf, String>) {
+        self.confirmed.retain(|path| doubts.contains_key(path));
         self.doubts = doubts;
+    }
+
+    /// Whether the directory, as a whole, says nothing about what it does not hold, and why.
+    pub fn set_vacant(&mut self, root: &Path, why: Option<String>) {
+        self.vacant = why.map(|why| (root.to_path_buf(), why));
+    }
+
+    /// An operator's order: what could be read is the truth, and what could not be is gone. `gone`
+    /// are the files that are not there.
+    pub fn confirm(&mut self, gone: &[PathBuf]) {
+        for path in gone {
+            self.handle_removed(path);
+        }
+        for (path, file) in &mut self.files {
+            file.unknown = false;
+            if file.emptied.is_some() {
+                file.believe_empty(path);
+            }
+        }
+        self.confirmed = self.doubts.keys().cloned().collect();
+        self.vacant = None;
         self.read = true;
     }
 
@@ -148,6 +190,8 @@ impl Directory {
             assemble::assemble(&self.source, items, &self.last, &self.view);
         view.state = self.state();
         view.problems = self.problems(problems);
+        self.note_gone(&view);
+        view.gone = Arc::clone(&self.gone);
         self.last = last;
         if *self.view != view {
             self.view = Arc::new(view);
@@ -155,28 +199,56 @@ impl Directory {
         Arc::clone(&self.view)
     }
 
+    /// Services never leave a view but by an order: doubt keeps them.
+    fn note_gone(&mut self, view: &SourceView) {
+        let is_there =
+            |key: &ServiceKey| view.services.contains_key(key) || view.refused.contains_key(key);
+        let before = self.view.services.keys().chain(self.view.refused.keys());
+        let left: Vec<_> = before.filter(|key| !is_there(key)).cloned().collect();
+        let is_back = self.gone.iter().any(is_there);
+        if left.is_empty() && !is_back {
+            return;
+        }
+        let gone = Arc::make_mut(&mut self.gone);
+        gone.retain(|key| !is_there(key));
+        if gone.len().saturating_add(left.len()) > MAX_GONE {
+            gone.clear();
+        }
+        gone.extend(left.into_iter().take(MAX_GONE));
+    }
+
     fn state(&self) -> SourceState {
         if !self.read {
             return SourceState::Unread;
         }
-        let emptied = self.files.iter().find(|(_, file)| file.emptied.is_some());
+        let doubted = self.doubts.iter().find(|(path, _)| !self.confirmed.contains(*path));
+        let vacant = self.vacant.as_ref().map(|(path, why)| (path, why));
+        if let Some((path, why)) = doubted.or(vacant) {
+            return SourceState::Doubtful { reason: format!("{}: {why}", path.display()) };
+        }
         let unknown = self.files.iter().find(|(_, file)| file.unknown);
-        let reason = match (self.doubts.first_key_value(), unknown, emptied) {
-            (Some((path, why)), _, _) => format!("{}: {why}", path.display()),
-            (None, Some((path, _)), _) => format!(
-                "{}: not readable since the start, so that nobody knows which objects it held before; repair or delete it",
-                path.display()
+        let emptied = self.files.iter().find(|(_, file)| file.emptied.is_some());
+        let (path, why) = match (unknown, emptied) {
+            (Some((path, _)), _) => (
+                path,
+                "not readable since the start, so that nobody knows which objects it held before; repair or delete it, or `roadstead confirm` that they are gone",
             ),
-            (None, None, Some((path, _))) => format!("{}: emptied a moment ago", path.display()),
-            (None, None, None) => return SourceState::Current,
+            (None, Some((path, _))) => (path, "emptied a moment ago"),
+            (None, None) => return SourceState::Current,
         };
-        SourceState::Doubtful { reason }
+        SourceState::Doubtful { reason: format!("{}: {why}", path.display()) }
     }
 
     fn problems(&self, across: Vec<Problem>) -> Vec<Problem> {
         let of_files = self.files.values().flat_map(|file| file.problems.iter().cloned());
         let doubt = |(path, why): (&PathBuf, &String)| {
-            Problem::error(Location::new(path.clone(), 0), why.clone())
+            let location = Location::new(path.clone(), 0);
+            if self.confirmed.contains(path) {
+                let what = format!("{why}; what it last held is gone, as it was confirmed");
+                return Problem::warning(location, what);
+            }
+            let stays = if self.read { "; what it last held stays" } else { "" };
+            Problem::error(location, format!("{why}{stays}"))
         };
         let of_directory = self.doubts.iter().map(doubt).chain(self.hindrance.clone());
         let mut problems: Vec<_> =
@@ -214,6 +286,9 @@ impl Directory {
 
 /// Most problems told of one directory.
 const MAX_PROBLEMS: usize = 1_000;
+/// Most Services remembered as gone (S7). When there are more the older ones are forgotten, which
+/// only means that they are not withdrawn while their source is in doubt.
+const MAX_GONE: usize = 10_000;
 
 impl File {
     /// Takes over what was read, keeping what is in doubt.
@@ -255,8 +330,7 @@ impl File {
     /// New items first; then the old ones that are not among them.
     fn merge(&mut self, items: Vec<Item>) {
         let old = std::mem::replace(&mut self.items, items);
-        let named: std::collections::BTreeSet<_> =
-            self.items.iter().map(|item| item.id.clone()).collect();
+        let named: BTreeSet<_> = self.items.iter().map(|item| item.id.clone()).collect();
         self.items.extend(old.into_iter().filter(|item| !named.contains(&item.id)));
     }
 

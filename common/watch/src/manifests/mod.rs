@@ -1,12 +1,15 @@
 //! A directory of manifests: YAML and JSON files → objects, and what is wrong with them.
 //!
-//! From the inside out: [`parse_file`] reads one file's text (pure); [`Directory`] puts files
+//! From the inside out: [`parse_file`] reads one file's text (pure; `cache` spares documents that
+//! did not change); [`Directory`] puts files
 //! together and keeps last good objects (pure, `now` is an argument); `tracker` decides which files
 //! are to be read (pure); [`scan`](scan()) lists names and stamps; `worker` does one pass of all
 //! that; `thread` runs passes when inotify or a deadline says so.
 
 mod annotations;
 mod assemble;
+mod cache;
+mod chunks;
 mod directory;
 mod endpoints;
 mod families;

@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc};
 use roadstead_model::{Location, Problem, SourceName, problem::Severity};
 
 use super::{
+    cache::Cache,
     endpoints,
     fields::{Fields, Report},
     known_fields::{self, nearest, shown},
     metadata, namespace, node,
     object::{Content, Foreign, Item, Object, ObjectId, Parsed, Reading},
     service,
-    tree::{self, Node, Value},
+    tree::{Node, Value},
 };
 
 /// Most objects in one file; a cluster of 5,000 Services has about 15,000.
@@ -43,14 +44,7 @@ enum Kind {
 ///
 /// `source` becomes part of every key; `path` names the file in problems.
 pub fn parse_file(source: &SourceName, path: &Path, text: &str) -> Parsed {
-    let file = Arc::new(path.to_path_buf());
-    if text.trim().is_empty() {
-        return Parsed { reading: Reading::Blank, ..Parsed::default() };
-    }
-    match tree::documents(text) {
-        Ok(documents) => Reader::new(source, &file).read(&documents),
-        Err(error) => broken(&file, error.line, &error.message),
-    }
+    Cache::default().parse(source, path, text)
 }
 
 /// A file of which nothing can be used.
@@ -70,7 +64,26 @@ struct TypeMeta<'n> {
     kind: &'n str,
 }
 
-struct Reader<'a> {
+/// What some documents of a file say, with lines that count from the first of them.
+#[derive(Debug)]
+pub(super) struct Part {
+    reading: Reading,
+    items: Vec<Item>,
+    foreign: Vec<Foreign>,
+    problems: Vec<Problem>,
+    objects: usize,
+    untold: usize,
+}
+
+impl Part {
+    /// Whether it has at most so many problems and foreign kinds.
+    pub(super) fn is_small(&self, most: usize) -> bool {
+        self.problems.len() <= most && self.foreign.len() <= most
+    }
+}
+
+/// Reads documents into a [`Part`], or puts parts together.
+pub(super) struct Reader<'a> {
     source: &'a SourceName,
     file: &'a Arc<PathBuf>,
     parsed: Parsed,
@@ -80,7 +93,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(source: &'a SourceName, file: &'a Arc<PathBuf>) -> Self {
+    pub(super) fn new(source: &'a SourceName, file: &'a Arc<PathBuf>) -> Self {
         Self {
             source,
             file,
@@ -91,10 +104,44 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn read(mut self, documents: &[Node<'_>]) -> Parsed {
+    /// What these documents say.
+    pub(super) fn part(mut self, documents: &[Node<'_>]) -> Part {
         for document in documents {
             self.document(document, None, 0);
         }
+        self.bound_problems();
+        let Parsed { reading, items, problems, .. } = self.parsed;
+        let foreign = self.foreign.into_values().collect();
+        let (objects, untold) = (self.objects, self.untold);
+        Part { reading, items, foreign, problems, objects, untold }
+    }
+
+    /// Adds a part that begins after so many lines of the file.
+    pub(super) fn add(&mut self, part: &Part, lines: usize) {
+        self.objects = self.objects.saturating_add(part.objects);
+        self.untold = self.untold.saturating_add(part.untold);
+        if self.objects > MAX_OBJECTS {
+            return;
+        }
+        if part.reading == Reading::Nameless {
+            self.parsed.reading = Reading::Nameless;
+        }
+        for item in &part.items {
+            let location = moved(&item.location, lines);
+            self.parsed.items.push(Item { location, ..item.clone() });
+        }
+        for foreign in &part.foreign {
+            self.count(&foreign.kind, moved(&foreign.location, lines), foreign.count);
+        }
+        let problems = part.problems.iter();
+        self.tell(problems.map(|problem| Problem {
+            location: moved(&problem.location, lines),
+            ..problem.clone()
+        }));
+    }
+
+    /// What the whole file says.
+    pub(super) fn finish(mut self) -> Parsed {
         if self.objects > MAX_OBJECTS {
             let why = format!("it holds {} objects; at most {MAX_OBJECTS} are", self.objects);
             return broken(self.file, 0, &why);
@@ -217,12 +264,15 @@ impl<'a> Reader<'a> {
 
     fn passed_over(&mut self, meta: TypeMeta<'_>, line: usize) {
         let named = format!("{} ({})", shown(meta.kind), shown(meta.version));
-        let room = self.foreign.len() < MAX_FOREIGN || self.foreign.contains_key(&named);
-        let kind = if room { named } else { "other kinds".to_owned() };
-        let location = Location { file: Arc::clone(self.file), line };
-        let first = || Foreign { kind: kind.clone(), location, count: 0 };
-        let entry = self.foreign.entry(kind.clone()).or_insert_with(first);
-        entry.count = entry.count.saturating_add(1);
+        self.count(&named, Location { file: Arc::clone(self.file), line }, 1);
+    }
+
+    fn count(&mut self, named: &str, location: Location, count: usize) {
+        let room = self.foreign.len() < MAX_FOREIGN || self.foreign.contains_key(named);
+        let kind = if room { named } else { "other kinds" };
+        let first = || Foreign { kind: kind.to_owned(), location, count: 0 };
+        let entry = self.foreign.entry(kind.to_owned()).or_insert_with(first);
+        entry.count = entry.count.saturating_add(count);
     }
 
     fn object(&mut self, fields: &Fields<'_, '_>, meta: TypeMeta<'_>) {
@@ -278,6 +328,12 @@ impl<'a> Reader<'a> {
         let location = Location { file: Arc::clone(self.file), line };
         self.tell([Problem::error(location, what)]);
     }
+}
+
+/// A place further down in the file; 0 stays 0, the whole file.
+fn moved(location: &Location, lines: usize) -> Location {
+    let line = if location.line == 0 { 0 } else { location.line.saturating_add(lines) };
+    Location { file: Arc::clone(&location.file), line }
 }
 
 fn first_error(problems: &[Problem]) -> Arc<str> {

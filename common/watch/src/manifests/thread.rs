@@ -2,20 +2,20 @@
 //! since reading thousands of files must never hold up the runtime that answers ARP.
 
 use std::{
-    io::{self, PipeReader, PipeWriter},
+    io::{self, PipeReader, PipeWriter, Read, Write},
     os::fd::AsFd,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, mpsc as blocking},
     thread,
     time::{Duration, Instant},
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use roadstead_model::SourceName;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{tracker::Timing, worker::Worker};
-use crate::view::SourceView;
+use crate::{confirm::Confirmed, view::SourceView};
 
 /// Where the directory threads send their views.
 pub(crate) type Views = mpsc::Sender<(SourceName, Arc<SourceView>)>;
@@ -24,8 +24,25 @@ pub(crate) type Views = mpsc::Sender<(SourceName, Arc<SourceView>)>;
 /// be in; it writes nothing, so that ending at any moment is safe.
 #[derive(Debug)]
 pub(crate) struct Watching {
-    /// The thread sees the other end hang up.
-    _alive: PipeWriter,
+    /// A byte for each order; the thread sees it hang up at the end.
+    bell: PipeWriter,
+    orders: blocking::Sender<Order>,
+}
+
+/// An order to confirm, with the place for its answer.
+type Order = oneshot::Sender<Confirmed>;
+
+impl Watching {
+    /// Orders the thread to take what can be read now as the truth. The answer is there once the
+    /// view that follows from it was sent; none comes from a thread that has ended.
+    pub(crate) fn confirm(&self) -> oneshot::Receiver<Confirmed> {
+        let (answer, answered) = oneshot::channel();
+        if self.orders.send(answer).is_ok() {
+            // A thread that has ended drops the answer, which tells as much.
+            let _ = (&self.bell).write_all(b"!");
+        }
+        answered
+    }
 }
 
 /// Starts to watch `root`: a view is sent whenever it changed, the first one soon.
@@ -38,21 +55,24 @@ pub(crate) fn start(
     timing: Timing,
     views: Views,
 ) -> io::Result<Watching> {
-    let (ended, alive) = io::pipe()?;
+    let (rung, bell) = io::pipe()?;
+    let (orders, waiting) = blocking::channel();
     let watcher = move || {
         let worker = Worker::new(source.clone(), root, timing);
-        Watcher { source, timing, views, ended, worker }.run();
+        Watcher { source, timing, views, rung, orders: waiting, worker, sent: None }.run();
     };
     thread::Builder::new().name("manifests".to_owned()).spawn(watcher)?;
-    Ok(Watching { _alive: alive })
+    Ok(Watching { bell, orders })
 }
 
 struct Watcher {
     source: SourceName,
     timing: Timing,
     views: Views,
-    ended: PipeReader,
+    rung: PipeReader,
+    orders: blocking::Receiver<Order>,
     worker: Worker,
+    sent: Option<Arc<SourceView>>,
 }
 
 /// Why a wait ended.
@@ -60,26 +80,40 @@ struct Watcher {
 enum Woken {
     Events,
     Deadline,
+    Ordered,
     Ended,
 }
 
 impl Watcher {
     fn run(mut self) {
-        let mut sent: Option<Arc<SourceView>> = None;
         loop {
             let pass = self.worker.pass();
-            let changed = sent.as_ref().is_none_or(|sent| !Arc::ptr_eq(sent, &pass.view));
-            if changed {
-                let message = (self.source.clone(), Arc::clone(&pass.view));
-                if self.views.blocking_send(message).is_err() {
+            let mut wake = pass.wake;
+            if !self.send(pass.view) {
+                return;
+            }
+            while let Ok(answer) = self.orders.try_recv() {
+                let (pass, confirmed) = self.worker.confirm();
+                wake = pass.wake;
+                if !self.send(pass.view) {
                     return;
                 }
+                // Whoever asked may have gone away; the order is carried out all the same.
+                let _ = answer.send(confirmed);
             }
-            sent = Some(pass.view);
-            if self.settled(pass.wake) == Woken::Ended {
+            if self.settled(wake) == Woken::Ended {
                 return;
             }
         }
+    }
+
+    /// Sends a view that is not the one sent last. False when nobody takes it any more.
+    fn send(&mut self, view: Arc<SourceView>) -> bool {
+        if self.sent.as_ref().is_some_and(|sent| Arc::ptr_eq(sent, &view)) {
+            return true;
+        }
+        self.sent = Some(Arc::clone(&view));
+        self.views.blocking_send((self.source.clone(), view)).is_ok()
     }
 
     /// Waits for events and then for a moment without any, or for the deadline.
@@ -97,18 +131,26 @@ impl Watcher {
         woken
     }
 
-    /// Waits for events, the deadline or the end. A wait that fails counts as a deadline: the pass
+    /// Waits for events, an order, the deadline or the end. A wait that fails counts as a deadline: the pass
     /// after it finds out what there is.
     fn wait(&self, deadline: Instant) -> Woken {
-        let mut fds = vec![PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![PollFd::new(self.rung.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.worker.descriptor().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let woken = poll(&mut fds, timeout(deadline)).unwrap_or(0);
         let any = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any).unwrap_or(false);
         match (woken, any(fds.first()), any(fds.get(1))) {
             (0, _, _) => Woken::Deadline,
-            (_, true, _) => Woken::Ended,
+            (_, true, _) => self.rung(),
             (_, false, true) => Woken::Events,
             (_, false, false) => Woken::Deadline,
+        }
+    }
+
+    /// A byte is an order, the end of the pipe is the end.
+    fn rung(&self) -> Woken {
+        match (&self.rung).read(&mut [0; 1]) {
+            Ok(1..) => Woken::Ordered,
+            Ok(0) | Err(_) => Woken::Ended,
         }
     }
 }

@@ -75,6 +75,8 @@ pub(super) struct Plan {
     pub(super) removed: Vec<PathBuf>,
     /// The part of the directory that is in doubt, and why.
     pub(super) doubt: Option<(PathBuf, String)>,
+    /// Why the directory as a whole says nothing yet about what it does not hold.
+    pub(super) vacant: Option<String>,
     /// Scan again no later than this.
     pub(super) wake: Option<Instant>,
 }
@@ -94,6 +96,8 @@ pub(super) struct Tracker {
     directories: BTreeMap<PathBuf, FileId>,
     /// How many files another directory in the place of a known one has, and since when.
     refilled: Option<(usize, Instant)>,
+    /// Whether the directory held no manifests at the start: perhaps it is not mounted yet.
+    vacant: bool,
     started: bool,
 }
 
@@ -107,6 +111,7 @@ impl Tracker {
             missing: BTreeMap::new(),
             directories: BTreeMap::new(),
             refilled: None,
+            vacant: false,
             started: false,
         }
     }
@@ -116,6 +121,7 @@ impl Tracker {
         let mut plan = Plan::default();
         self.expire_writers(hints, now);
         plan.doubt = self.doubt(scan, now);
+        plan.vacant = self.vacancy(scan, now);
         for (path, stamp) in &scan.files {
             self.missing.remove(path);
             if self.is_due(path, stamp, hints, now) {
@@ -132,6 +138,22 @@ impl Tracker {
         hints.complete.clear();
         hints.lost = false;
         plan
+    }
+
+    /// An operator's order: what a scan shows is the truth, and without a scan there is nothing.
+    /// Returns the files that are gone.
+    pub(super) fn confirm(&mut self, scan: Option<&Scan>) -> Vec<PathBuf> {
+        let is_there = |path: &PathBuf| {
+            scan.is_some_and(|s| s.files.contains_key(path) || s.excess.contains_key(path))
+        };
+        let gone = self.stamps.keys().filter(|path| !is_there(path)).cloned().collect();
+        self.stamps.retain(|path, _| is_there(path));
+        self.missing.clear();
+        self.directories = scan.map(|scan| scan.directories.clone()).unwrap_or_default();
+        self.refilled = None;
+        self.vacant = false;
+        self.started = true;
+        gone
     }
 
     /// A file was read while it looked like `stamp`.
@@ -233,25 +255,55 @@ impl Tracker {
         settled.into_iter().chain(missing).chain(refilled).min()
     }
 
+    /// A directory without a manifest at the start may be a mount that did not come up: it says
+    /// nothing until there are manifests, and nobody has added one for a moment.
+    fn vacancy(&mut self, scan: &Scan, now: Instant) -> Option<String> {
+        let count = scan.files.len();
+        self.vacant |= !self.started && count == 0 && scan.excess.is_empty();
+        if !self.vacant {
+            return None;
+        }
+        if count == 0 {
+            self.refilled = None;
+            let why = "holds no manifests; a file, or `roadstead confirm`, makes that knowledge";
+            return Some(why.to_owned());
+        }
+        self.vacant = !self.is_filled(count, now);
+        let why = "held no manifests at the start, and is being filled";
+        self.vacant.then(|| why.to_owned())
+    }
+
+    /// Whether as many files as now have been there for long enough.
+    fn is_filled(&mut self, count: usize, now: Instant) -> bool {
+        let same = self.refilled.filter(|(before, _)| *before == count);
+        let (_, since) = *self.refilled.insert(same.unwrap_or((count, now)));
+        let filled = now.saturating_duration_since(since) >= self.timing.refill;
+        if filled {
+            self.refilled = None;
+        }
+        filled
+    }
+
     /// A directory that lost files and is not the one it was (unmounted, mounted over, made anew)
     /// says nothing about them while it is empty, and while somebody is filling it again.
     fn doubt(&mut self, scan: &Scan, now: Instant) -> Option<(PathBuf, String)> {
         let Some((path, count)) = self.replaced(scan) else {
-            self.refilled = None;
+            if !self.vacant {
+                self.refilled = None;
+            }
             return None;
         };
         if count == 0 {
-            let why = "another directory than before, and empty: unmounted, mounted over or made anew; its files are taken as they last were";
+            self.refilled = None;
+            let why =
+                "another directory than before, and empty: unmounted, mounted over or made anew";
             return Some((path, why.to_owned()));
         }
-        let same = self.refilled.filter(|(before, _)| *before == count);
-        let (_, since) = *self.refilled.insert(same.unwrap_or((count, now)));
-        if now.saturating_duration_since(since) < self.timing.refill {
-            let why = "another directory than before, with fewer files: perhaps it is being filled";
-            return Some((path, why.to_owned()));
+        if self.is_filled(count, now) {
+            return None;
         }
-        self.refilled = None;
-        None
+        let why = "another directory than before, with fewer files: perhaps it is being filled";
+        Some((path, why.to_owned()))
     }
 
     /// A directory that is another one and lacks files that are known, and how many files it has.

@@ -1,7 +1,7 @@
 //! One pass over a directory: scan, read what changed, put together. Blocking; knows no runtime.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io,
     os::fd::BorrowedFd,
     path::{Path, PathBuf},
@@ -9,9 +9,10 @@ use std::{
     time::Instant,
 };
 
-use roadstead_model::SourceName;
+use roadstead_model::{SourceName, snapshot::SourceState};
 
 use super::{
+    cache::Cache,
     directory::Directory,
     inotify::Watches,
     object::Parsed,
@@ -19,7 +20,7 @@ use super::{
     scan::{self, ReadError, Scan, Stamp},
     tracker::{Hints, Plan, Timing, Tracker},
 };
-use crate::view::SourceView;
+use crate::{confirm::Confirmed, view::SourceView};
 
 /// How often one pass scans again because new directories appeared meanwhile.
 const MAX_SCANS: usize = 8;
@@ -33,6 +34,8 @@ pub(super) struct Worker {
     hints: Hints,
     tracker: Tracker,
     directory: Directory,
+    /// What the documents of each file said.
+    caches: HashMap<PathBuf, Cache>,
 }
 
 /// What a pass came to.
@@ -57,6 +60,7 @@ impl Worker {
             hints: Hints::default(),
             tracker: Tracker::new(root.clone(), timing),
             directory: Directory::new(source),
+            caches: HashMap::new(),
             root,
             timing,
         }
@@ -78,8 +82,7 @@ impl Worker {
         let wake = match self.scan() {
             Ok(scan) => self.follow(&scan),
             Err(error) => {
-                let why =
-                    format!("the directory cannot be read ({error}); what it last held stays");
+                let why = format!("the directory cannot be read ({error})");
                 self.directory.handle_vanished(&self.root, why);
                 Instant::now().checked_add(self.timing.retry)
             }
@@ -89,6 +92,19 @@ impl Worker {
         self.directory.set_hindrance(&self.root, self.watches.hindrance());
         let view = self.directory.view();
         Pass { view, wake: self.wake(wake, now) }
+    }
+
+    /// An operator's order: whatever is in doubt is taken as it is now.
+    pub(super) fn confirm(&mut self) -> (Pass, Confirmed) {
+        let before = self.pass().view;
+        if before.state != SourceState::Current {
+            let scan = self.scan();
+            let gone = self.tracker.confirm(scan.as_ref().ok());
+            self.directory.confirm(&gone);
+        }
+        let pass = self.pass();
+        let confirmed = Confirmed::of(self.directory.source(), &before, &pass.view);
+        (pass, confirmed)
     }
 
     /// A scan that began with every directory watched.
@@ -108,6 +124,7 @@ impl Worker {
         let now = Instant::now();
         self.watches.drain(&mut self.hints, now);
         let plan = self.tracker.plan(scan, &mut self.hints, now);
+        self.directory.set_vacant(&self.root, plan.vacant.clone());
         self.watches.settle(&mut self.hints);
         let read = self.read(&plan);
         // Whatever was written to while it was read is not taken.
@@ -123,16 +140,20 @@ impl Worker {
         plan.wake.into_iter().chain(retry).min()
     }
 
-    fn read(&self, plan: &Plan) -> Vec<(PathBuf, Option<Outcome>)> {
+    fn read(&mut self, plan: &Plan) -> Vec<(PathBuf, Option<Outcome>)> {
         let read = |(path, stamp): &(PathBuf, Stamp)| (path.clone(), self.read_file(path, *stamp));
-        plan.read.iter().map(read).collect()
+        let outcomes = plan.read.iter().map(read).collect();
+        self.caches.retain(|path, _| !plan.removed.contains(path));
+        outcomes
     }
 
     /// `None` where a later scan tells more.
-    fn read_file(&self, path: &Path, stamp: Stamp) -> Option<Outcome> {
+    fn read_file(&mut self, path: &Path, stamp: Stamp) -> Option<Outcome> {
         match scan::read(path, &stamp) {
             Ok(text) => {
-                Some(Outcome::Parsed(stamp, parse_file(self.directory.source(), path, &text)))
+                let cache = self.caches.entry(path.to_path_buf()).or_default();
+                let parsed = cache.parse(self.directory.source(), path, &text);
+                Some(Outcome::Parsed(stamp, parsed))
             }
             Err(ReadError::Changing) => None,
             Err(error) => Some(Outcome::Unreadable(error.to_string())),

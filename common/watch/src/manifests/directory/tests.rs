@@ -182,7 +182,7 @@ fn a_vanished_directory_is_doubt_until_it_is_back() {
     dir.directory.handle_vanished(Path::new("/m"), "gone".to_owned());
     assert_eq!(dir.services(), "a:80");
     assert_eq!(dir.view().state, SourceState::Doubtful { reason: "/m: gone".to_owned() });
-    assert_eq!(dir.errors(), ["/m: gone"]);
+    assert_eq!(dir.errors(), ["/m: gone; what it last held stays"]);
     dir.directory.handle_scanned(BTreeMap::new());
     assert_eq!(dir.view().state, SourceState::Current);
     assert_eq!(dir.errors(), Vec::<String>::new());

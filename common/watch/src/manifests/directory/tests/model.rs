@@ -61,7 +61,7 @@ fn text(file: usize, services: &[(usize, Option<u16>)]) -> String {
 #[derive(Default)]
 struct Model {
     served: BTreeMap<(usize, usize), u16>,
-    emptied: std::collections::BTreeSet<usize>,
+    emptied: BTreeSet<usize>,
 }
 
 impl Model {

@@ -1,0 +1,86 @@
+//! What the documents of one file said last time: only those whose text changed are interpreted
+//! again. Pure; a cache that is lost costs time and nothing else.
+//!
+//! A cached document that moved has new lines: what is kept counts lines from its own beginning.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    path::Path,
+    sync::Arc,
+};
+
+use roadstead_model::SourceName;
+
+use super::{
+    chunks::{Chunk, chunks},
+    object::{Parsed, Reading},
+    parse::{Part, Reader, broken},
+    tree,
+};
+
+/// A document with more problems or foreign kinds than this is interpreted every time, so that what
+/// is kept stays small.
+const MAX_KEPT: usize = 4;
+
+/// The documents of one file, by their text.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    /// Two secret functions: 128 bits that nobody can find two texts for.
+    hashers: [RandomState; 2],
+    parts: HashMap<Fingerprint, Arc<Part>>,
+}
+
+/// The hashes of a text, and its length.
+type Fingerprint = (u64, u64, usize);
+
+impl Cache {
+    /// Reads one file: see [`parse_file`](super::parse_file).
+    pub(super) fn parse(&mut self, source: &SourceName, path: &Path, text: &str) -> Parsed {
+        let file = Arc::new(path.to_path_buf());
+        if text.trim().is_empty() {
+            return Parsed { reading: Reading::Blank, ..Parsed::default() };
+        }
+        let mut whole = Reader::new(source, &file);
+        let mut used = HashMap::new();
+        for chunk in chunks(text) {
+            let fingerprint = self.fingerprint(chunk.text);
+            let known = self.parts.get(&fingerprint).cloned();
+            let part = match known.map_or_else(|| interpret(source, path, &chunk), Ok) {
+                Ok(part) => part,
+                Err(error) => {
+                    let line = if error.line == 0 {
+                        0
+                    } else {
+                        error.line.saturating_add(chunk.lines_before)
+                    };
+                    return broken(&file, line, &error.message);
+                }
+            };
+            whole.add(&part, chunk.lines_before);
+            if part.is_small(MAX_KEPT) {
+                used.insert(fingerprint, part);
+            }
+        }
+        self.parts = used;
+        whole.finish()
+    }
+
+    fn fingerprint(&self, text: &str) -> Fingerprint {
+        let [one, other] = &self.hashers;
+        (one.hash_one(text), other.hash_one(text), text.len())
+    }
+}
+
+fn interpret(
+    source: &SourceName,
+    path: &Path,
+    chunk: &Chunk<'_>,
+) -> Result<Arc<Part>, tree::SyntaxError> {
+    let documents = tree::documents(chunk.text)?;
+    let file = Arc::new(path.to_path_buf());
+    Ok(Arc::new(Reader::new(source, &file).part(&documents)))
+}
+
+#[cfg(test)]
+mod tests;
