@@ -356,6 +356,7 @@ pub(crate) struct Settings {
     pub(crate) timeouts: Timeouts,
     pub(crate) legs: [Leg; LEGS],
     pub(crate) classes: [u8; ADDRESS_CLASSES],
+    pub(crate) netns_cookie: u64,
 }
 
 /// How long flows live without a packet, in seconds: RFC 5382 for TCP, RFC 4787 for UDP.

@@ -15,6 +15,7 @@ mod dataplane;
 mod error;
 mod events;
 mod flows;
+mod host;
 mod layout;
 mod leg;
 mod load;

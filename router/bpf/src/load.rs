@@ -11,17 +11,18 @@ use libbpf_rs::{MapCore as _, Object, ObjectBuilder, OpenObject, PrintLevel};
 use roadstead_router_core::maps::{Capacity, MapError, TableId};
 
 use crate::{
-    Dataplane, Error,
+    Dataplane, Error, host,
     layout::{BACKENDS, SNAT_ADDRESSES},
-    pins::{MAPS, PROGRAMS, Pins},
+    pins::{HOST_MAPS, MAPS, PROGRAMS, Pins},
     sys,
 };
 
 /// The object file, aligned as ELF wants it.
 #[repr(C, align(8))]
-struct Aligned<T: ?Sized>(T);
+pub(crate) struct Aligned<T: ?Sized>(pub(crate) T);
 
-static NAT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/nat.bpf.o")));
+pub(crate) static NAT: &Aligned<[u8]> =
+    &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/nat.bpf.o")));
 
 /// Elements of `tables` beyond one per table: a table is filled aside and swapped in, and an element
 /// set free rests until all others have been used, so that no packet still reads it.
@@ -37,6 +38,8 @@ pub struct Options {
     pub owner: Option<(u32, u32)>,
     /// Part of every choice of a backend: the same on every edge host.
     pub seed: u64,
+    /// Leave the host's own connections to VIPs alone: they then find nobody.
+    pub leave_host_traffic: bool,
     /// Whether maps of another version may be removed, with their flows.
     pub replace_other_version: bool,
 }
@@ -51,6 +54,8 @@ pub struct Loaded {
     pub kept_maps: bool,
     /// Legs whose program was replaced, between two packets.
     pub replaced: Vec<u32>,
+    /// The host's own connections to VIPs are served too.
+    pub host_traffic: bool,
 }
 
 /// Loads the programs, creates the maps that are not there, pins all of it, and puts the programs in
@@ -65,18 +70,20 @@ pub fn load(pins: &Pins, capacity: &Capacity, options: &Options) -> Result<Loade
     pins.create()?;
     libbpf_rs::set_print(Some((PrintLevel::Debug, log)));
 
-    let mut object = open_object()?;
-    let kept_maps = prepare_maps(&mut object, pins, capacity, options)?;
+    let mut object = open_object(NAT)?;
+    let sizes = |name: &str| entries(name, capacity, options);
+    let kept_maps = prepare_maps(&mut object, pins, sizes)?;
     let mut object = object.load().map_err(load_refused("the programs"))?;
     pin_maps(&mut object, pins)?;
-    pin_programs(&object, pins)?;
+    pin_programs(&object, pins, PROGRAMS)?;
     let replaced = replace_programs(pins)?;
+    let host_traffic = !options.leave_host_traffic && host::load_or_warn(pins);
     if let Some((uid, gid)) = options.owner {
         pins.give_to(uid, gid).map_err(Error::kernel("hand the pins to the router's user"))?;
     }
     let dataplane = Dataplane::open(pins)?;
     dataplane.settle(options, kept_maps)?;
-    Ok(Loaded { capacity: dataplane.capacity_of_maps(), kept_maps, replaced })
+    Ok(Loaded { capacity: dataplane.capacity_of_maps(), kept_maps, replaced, host_traffic })
 }
 
 fn check(capacity: &Capacity) -> Result<(), Error> {
@@ -109,31 +116,27 @@ fn other_versions(pins: &Pins, options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-fn open_object() -> Result<OpenObject, Error> {
+pub(crate) fn open_object(file: &Aligned<[u8]>) -> Result<OpenObject, Error> {
     ObjectBuilder::default()
         .name("roadstead")
-        .and_then(|builder| builder.open_memory(&NAT.0))
+        .and_then(|builder| builder.open_memory(&file.0))
         .map_err(load_refused("the object file"))
 }
 
 /// Sizes the maps, or takes those that are pinned. True where there were any.
-fn prepare_maps(
+pub(crate) fn prepare_maps(
     object: &mut OpenObject,
     pins: &Pins,
-    capacity: &Capacity,
-    options: &Options,
+    entries: impl Fn(&str) -> Option<u32>,
 ) -> Result<bool, Error> {
     let mut kept = false;
     for mut map in object.maps_mut() {
         let name = short_name(&map.name().to_string_lossy()).to_owned();
-        if !MAPS.contains(&&*name) {
-            continue;
-        }
         let path = pins.map(&name);
-        if path.exists() {
+        if is_pinned(&name) && path.exists() {
             map.reuse_pinned_map(&path).map_err(load_refused(&name))?;
             kept = true;
-        } else if let Some(entries) = entries(&name, capacity, options) {
+        } else if let Some(entries) = entries(&name) {
             map.set_max_entries(entries).map_err(load_refused(&name))?;
         }
     }
@@ -165,11 +168,15 @@ fn short_name(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-fn pin_maps(object: &mut Object, pins: &Pins) -> Result<(), Error> {
+fn is_pinned(map: &str) -> bool {
+    MAPS.contains(&map) || HOST_MAPS.contains(&map)
+}
+
+pub(crate) fn pin_maps(object: &mut Object, pins: &Pins) -> Result<(), Error> {
     for mut map in object.maps_mut() {
         let name = short_name(&map.name().to_string_lossy()).to_owned();
         let path = pins.map(&name);
-        if MAPS.contains(&&*name) && !path.exists() {
+        if is_pinned(&name) && !path.exists() {
             map.pin(&path).map_err(load_refused(&name))?;
         }
     }
@@ -177,10 +184,10 @@ fn pin_maps(object: &mut Object, pins: &Pins) -> Result<(), Error> {
 }
 
 /// Pins each program beside the old pin and renames: whoever opens it finds one or the other.
-fn pin_programs(object: &Object, pins: &Pins) -> Result<(), Error> {
+pub(crate) fn pin_programs(object: &Object, pins: &Pins, ours: &[&str]) -> Result<(), Error> {
     for program in object.progs() {
         let name = program.name().to_string_lossy().into_owned();
-        if PROGRAMS.contains(&&*name) {
+        if ours.contains(&&*name) {
             pin_anew(program.as_fd(), &pins.program(&name))?;
         }
     }
@@ -210,7 +217,7 @@ fn replace_programs(pins: &Pins) -> Result<Vec<u32>, Error> {
     Ok(replaced)
 }
 
-fn load_refused(what: &str) -> impl Fn(libbpf_rs::Error) -> Error {
+pub(crate) fn load_refused(what: &str) -> impl Fn(libbpf_rs::Error) -> Error {
     move |source| Error::Load { what: what.to_owned(), advice: advice(source.kind()), source }
 }
 
@@ -245,6 +252,9 @@ impl Dataplane {
         let clock = self.clock().map_err(Error::kernel("read the kernel's clock"))?;
         self.settings.set_clock(crate::clock::hz(&clock));
         self.settings.set_seed(options.seed);
+        let own = if options.leave_host_traffic { Ok(0) } else { sys::netns_cookie() };
+        let own = own.map_err(Error::kernel("tell this network namespace from others"))?;
+        self.settings.set_netns_cookie(own);
         let ring = self.half_open.capacity();
         let budget = options.half_open_budget.unwrap_or(ring).min(ring);
         self.settings.set_half_open_budget(budget);

@@ -4,6 +4,7 @@
 //! BASE/v1/maps/NAME       maps
 //! BASE/v1/programs/NAME   programs
 //! BASE/v1/links/IFINDEX   the attachment to a leg
+//! BASE/v1/links/NAME      the attachment of a program for the host's own connections
 //! ```
 //!
 //! The `1` is the version of the maps' layout. Who may open the pins decides who may do what: the
@@ -46,6 +47,9 @@ pub(crate) const MAPS: &[&str] = &[
     "state",
 ];
 
+/// Maps that only the programs for the host's own connections have.
+pub(crate) const HOST_MAPS: &[&str] = &["host_peers"];
+
 /// The programs, by their names in C.
 pub(crate) const PROGRAMS: &[&str] = &["ingress", "sweep", "read_clock"];
 
@@ -76,6 +80,10 @@ impl Pins {
 
     pub(crate) fn links(&self) -> PathBuf {
         self.root().join("links")
+    }
+
+    pub(crate) fn host_link(&self, program: &str) -> PathBuf {
+        self.links().join(program)
     }
 
     pub(crate) fn link(&self, ifindex: u32) -> PathBuf {

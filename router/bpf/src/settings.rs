@@ -32,6 +32,11 @@ impl Shared {
         unsafe { field!(self, seed).write_volatile(seed) }
     }
 
+    pub(crate) fn set_netns_cookie(&self, cookie: u64) {
+        // SAFETY: as above.
+        unsafe { field!(self, netns_cookie).write_volatile(cookie) }
+    }
+
     pub(crate) fn set_half_open_budget(&self, budget: u32) {
         // SAFETY: as above.
         unsafe { field!(self, half_open_budget).write_volatile(budget) }

@@ -45,6 +45,36 @@ pub(crate) fn attach_tcx(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<Ow
     link_create(program, ifindex.cast_signed(), raw::BPF_TCX_INGRESS)
 }
 
+/// Attaches a program to a cgroup, beside those that are there.
+pub(crate) fn attach_cgroup(
+    program: BorrowedFd<'_>,
+    cgroup: BorrowedFd<'_>,
+    kind: raw::bpf_attach_type,
+) -> io::Result<OwnedFd> {
+    link_create(program, cgroup.as_raw_fd(), kind)
+}
+
+/// What the kernel calls the network namespace of this thread; never 0.
+pub(crate) fn netns_cookie() -> io::Result<u64> {
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).map_err(io::Error::other)?;
+    // SAFETY: `cookie` is as large as `length` says and outlives the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
+/// include/uapi/asm-generic/socket.h, since Linux 5.14.
+const SO_NETNS_COOKIE: i32 = 71;
+
 fn link_create(
     program: BorrowedFd<'_>,
     target: i32,

@@ -78,6 +78,7 @@ fn the_settings_are_what_c_says() {
         ("timeouts", std::mem::offset_of!(Settings, timeouts)),
         ("legs", std::mem::offset_of!(Settings, legs)),
         ("classes", std::mem::offset_of!(Settings, classes)),
+        ("netns_cookie", std::mem::offset_of!(Settings, netns_cookie)),
     ];
     assert_same("settings", &settings, size_of::<Settings>());
     let timeouts = [
