@@ -56,8 +56,6 @@ use crate::{
 
 /// Between two plans: changes that come together are planned together.
 const GAP: Duration = Duration::from_millis(5);
-/// While a Service waits for its first pass, its verdict is looked at this often.
-const PENDING: Duration = Duration::from_millis(250);
 /// After something that the kernel refused.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the maps are read back and compared with what was written.
@@ -182,7 +180,6 @@ impl<D: Dataplane> Control<D> {
     /// Runs for ever.
     pub(crate) async fn run(mut self) {
         loop {
-            self.want();
             self.send_probes();
             if self.plan_due() <= self.now() {
                 self.step();
@@ -225,8 +222,8 @@ impl<D: Dataplane> Control<D> {
         let now = self.now();
         let probes = self.reconciler.health.next_deadline(now);
         let drains = self.reconciler.drains.next_deadline(now);
-        let pending = self.reconciler.is_pending().then_some(self.planned + PENDING);
-        let due = [Some(self.plan_due()), probes, drains, pending, self.retry, Some(self.compare)];
+        let again = self.reconciler.again();
+        let due = [Some(self.plan_due()), probes, drains, again, self.retry, Some(self.compare)];
         due.into_iter().flatten().min().unwrap_or(now)
     }
 
@@ -247,10 +244,9 @@ impl<D: Dataplane> Control<D> {
     fn time_passed(&mut self) {
         let now = self.now();
         let passed = |at: Option<Duration>| at.is_some_and(|at| at <= now);
-        let climbs = self.reconciler.health.next_step(now).is_some();
-        let pending = self.reconciler.is_pending() && self.planned + PENDING <= now;
+        let climbs = passed(self.reconciler.health.next_step(self.planned));
         let drained = self.reconciler.drains.passed(self.planned, now);
-        if climbs || pending || passed(self.retry) {
+        if climbs || passed(self.reconciler.again()) || passed(self.retry) {
             self.dirty = true;
         }
         if drained {
@@ -294,6 +290,9 @@ impl<D: Dataplane> Control<D> {
         self.rewatch |= self.sources.heard.has_changed().unwrap_or(false);
         self.snapshot.mark_unchanged();
         self.sources.heard.mark_unchanged();
+        if self.rewatch {
+            self.want();
+        }
         let Some(world) = self.world() else { return };
         let before = self.now();
         if std::mem::take(&mut self.rewatch) {
@@ -378,7 +377,8 @@ impl<D: Dataplane> Control<D> {
         if self.reconciler.health.handle_result(target, *question, *result, now) {
             tracing::debug!(%target, ?result, "a verdict changed");
             self.dirty = true;
-            self.rewatch |= matches!(target, Target::Node(_));
+            // A port that passes may stand in for kube-proxy on its nodes.
+            self.rewatch |= matches!(target, Target::Node(_)) || result.is_ok();
         }
     }
 

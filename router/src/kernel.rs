@@ -194,13 +194,13 @@ fn translated(event: &bpf::Event) -> Option<Event> {
 }
 
 fn unreferenced(retired: &Freed, swept: &bpf::Swept) -> Freed {
-    let no_flows = swept.flows == 0;
     let frontends = retired.frontends.iter().copied();
     let backends = retired.backends.iter().copied();
+    let snats = retired.snats.iter().copied();
     Freed {
         frontends: frontends.filter(|id| !swept.frontends.contains(id)).collect(),
         backends: backends.filter(|id| !swept.backends.contains_key(id)).collect(),
-        snats: retired.snats.iter().copied().filter(|_| no_flows).collect(),
+        snats: snats.filter(|id| !swept.snats.contains(id)).collect(),
     }
 }
 
@@ -277,15 +277,16 @@ mod tests {
     #[test]
     fn what_a_flow_refers_to_stays_reserved() {
         let retired =
-            Freed { frontends: [1, 2].into(), backends: [1, 2].into(), snats: [1].into() };
+            Freed { frontends: [1, 2].into(), backends: [1, 2].into(), snats: [1, 2].into() };
         let swept = bpf::Swept {
             flows: 1,
             frontends: [2].into(),
             backends: [(1, 1)].into(),
+            snats: [1].into(),
             ..bpf::Swept::default()
         };
         let free = unreferenced(&retired, &swept);
-        let expected = Freed { frontends: [1].into(), backends: [2].into(), snats: [].into() };
+        let expected = Freed { frontends: [1].into(), backends: [2].into(), snats: [2].into() };
         assert_eq!(free, expected);
         assert_eq!(unreferenced(&retired, &bpf::Swept::default()), retired);
     }

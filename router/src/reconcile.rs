@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use roadstead_model::{
     Protocol, ServiceKey, Snapshot, config,
-    local::{Assignments, PortClaim, Programmed, Serving},
+    local::{Assignment, Assignments, PortClaim, Programmed, Serving},
 };
 use roadstead_router_core::{
     diff::diff,
@@ -145,9 +145,9 @@ impl<M: Maps> Reconciler<M> {
         &self.plan.problems
     }
 
-    /// Whether a Service still waits for its first pass.
-    pub(crate) fn is_pending(&self) -> bool {
-        self.plan.services.iter().any(|service| service.serving == Serving::Pending)
+    /// When to plan again although nothing happens.
+    pub(crate) fn again(&self) -> Option<Duration> {
+        self.plan.again
     }
 
     /// The router's part of `status`.
@@ -201,7 +201,7 @@ impl<M: Maps> Reconciler<M> {
         let address = self.installed.backends.get(&backend)?.address;
         let node_port = self.installed.frontends.get(key)?.node_port;
         let claim = PortClaim { protocol: key.protocol, port: key.port };
-        let owns = |services: &&roadstead_model::local::Assignment| {
+        let owns = |services: &&Assignment| {
             services.addresses.contains(&key.address) && services.ports.contains(&claim)
         };
         let owner = world.assignments.services.iter().find(owns)?;

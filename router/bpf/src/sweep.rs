@@ -8,7 +8,7 @@ use std::{
 };
 
 use roadstead_model::Protocol;
-use roadstead_router_core::maps::{BackendId, FrontendId, MapError};
+use roadstead_router_core::maps::{BackendId, FrontendId, MapError, SnatId};
 
 use crate::{
     Dataplane,
@@ -33,6 +33,8 @@ pub struct Swept {
     pub backends: BTreeMap<BackendId, u64>,
     /// Frontends that flows refer to: the identity of any other may be deleted.
     pub frontends: BTreeSet<FrontendId>,
+    /// SNAT addresses that flows use: any other may be deleted.
+    pub snats: BTreeSet<SnatId>,
 }
 
 /// The collector of flows that are over. Works in slices, so that whoever drives it can do other
@@ -170,6 +172,7 @@ impl Swept {
         let of_backend = self.backends.entry(flow.backend).or_default();
         *of_backend = of_backend.saturating_add(1);
         self.frontends.insert(key.frontend);
+        self.snats.insert(flow.snat);
     }
 }
 

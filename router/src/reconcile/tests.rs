@@ -170,13 +170,14 @@ fn a_step_programs_and_says_so() {
     let step = settle(&mut reconciler, &world());
     assert!(step.failure.is_none() && step.operations > 0);
     assert_eq!(reconciler.programmed().applied, 7);
-    assert!(reconciler.programmed().attached && reconciler.is_pending());
+    assert!(reconciler.programmed().attached && reconciler.again() > Some(NOW));
     pass_all(&mut reconciler, NOW);
     let generation = reconciler.programmed().generation;
     settle(&mut reconciler, &world());
     assert_eq!(reconciler.programmed().services[0].serving, Serving::Ready);
     assert_eq!(reconciler.programmed().generation, generation + 1);
     assert_eq!(reconciler.ready().len(), 1);
+    assert_eq!(reconciler.again(), None);
     assert_eq!(settle(&mut reconciler, &world()).operations, 0);
     assert_eq!(reconciler.programmed().generation, generation + 1, "nothing new to say");
 }

@@ -163,7 +163,7 @@ mod tests {
         let mut sentinels = Vec::new();
         (1..=5).for_each(|port| add(&mut sentinels, unproven(port)));
         assert_eq!(sentinels, [unproven(1), unproven(2), unproven(3)]);
-        [proven(6), unproven(7), proven(8)].map(|it| add(&mut sentinels, it));
+        [proven(6), unproven(7), proven(8)].into_iter().for_each(|it| add(&mut sentinels, it));
         assert_eq!(sentinels, [proven(6), proven(8)]);
     }
 }
