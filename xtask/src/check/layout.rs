@@ -89,6 +89,10 @@ const INTERNAL: &[(&str, &[&str])] = &[
     ("roadstead-lab", &[]),
     (
         "roadstead-bench",
+        &["roadstead-lab", "roadstead-model", "roadstead-router-core", "roadstead-router-bpf"],
+    ),
+    (
+        "roadstead-bench",
         &["roadstead-lab", "roadstead-model", "roadstead-router-bpf", "roadstead-router-core"],
     ),
     ("roadstead-scenarios", &["roadstead-lab", "roadstead-model"]),
