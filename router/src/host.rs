@@ -70,11 +70,14 @@ async fn routes(netlink: &Netlink, nodes: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr,
 }
 
 fn describe(tables: &Tables, wanted: &Wanted, routes: BTreeMap<IpAddr, Route>) -> Host {
+    // Only next hops: a segment full of clients that come and go is no reason to plan.
+    let hops = routes.iter().map(|(node, route)| (route.ifindex, route.gateway.unwrap_or(*node)));
+    let resolved = hops.filter_map(|hop| Some((hop, tables.neighbours.get(&hop)?.mac)));
     Host {
+        neighbours: resolved.collect(),
         legs: legs(tables, wanted.interfaces.as_deref()),
         addresses: tables.addresses.iter().map(|address| address.net.addr()).collect(),
         routes,
-        neighbours: tables.neighbours.iter().map(|(at, neighbour)| (*at, neighbour.mac)).collect(),
     }
 }
 
@@ -132,10 +135,12 @@ mod tests {
                 address(3, "2001:db8::1/64", false),
             ],
             gateways: BTreeSet::new(),
-            neighbours: BTreeMap::from([(
-                (2, IpAddr::from([192, 0, 2, 9])),
-                Neighbour { mac: [9; 6], confirmed: false },
-            )]),
+            neighbours: [7, 8, 9]
+                .map(|n| {
+                    let at = (2, IpAddr::from([192, 0, 2, n]));
+                    (at, Neighbour { mac: [n; 6], confirmed: false })
+                })
+                .into(),
         }
     }
 
@@ -145,9 +150,25 @@ mod tests {
         assert_eq!(every.legs.keys().copied().collect::<Vec<_>>(), [2, 3]);
         assert_eq!(every.addresses.len(), 3, "those of the loopback are the host's too");
         assert!(!every.legs[&3].addresses[0].lasting);
-        assert_eq!(every.neighbours[&(2, IpAddr::from([192, 0, 2, 9]))], [9; 6]);
         let wanted = Wanted { interfaces: Some(vec!["eth1".into()]), ..Wanted::default() };
         let one = describe(&tables(), &wanted, BTreeMap::new());
         assert_eq!(one.legs.keys().copied().collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn neighbours_are_the_next_hops_of_nodes_and_nobody_else() {
+        let route = |gateway: Option<[u8; 4]>| Route {
+            ifindex: 2,
+            source: None,
+            gateway: gateway.map(IpAddr::from),
+            mtu: None,
+        };
+        let routes = BTreeMap::from([
+            (IpAddr::from([192, 0, 2, 8]), route(None)),
+            (IpAddr::from([198, 51, 100, 1]), route(Some([192, 0, 2, 9]))),
+        ]);
+        let host = describe(&tables(), &Wanted::default(), routes);
+        let expected = [8, 9].map(|n| ((2, IpAddr::from([192, 0, 2, n])), [n; 6]));
+        assert_eq!(host.neighbours, expected.into());
     }
 }

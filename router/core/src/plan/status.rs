@@ -155,7 +155,7 @@ fn node_statuses(inputs: &Inputs<'_>, nodes: &Nodes) -> Vec<NodeStatus> {
         .map(|node| {
             let states: Vec<(BackendState, String)> =
                 of_node(node.key.clone()).map(node_state).collect();
-            let best = states.iter().map(|(state, _)| *state).min();
+            let best = states.iter().map(|(state, _)| *state).min_by_key(|state| rank(*state));
             let mut reasons: Vec<String> =
                 states.into_iter().map(|(_, reason)| reason).filter(|r| !r.is_empty()).collect();
             reasons.dedup();
@@ -171,6 +171,17 @@ fn node_statuses(inputs: &Inputs<'_>, nodes: &Nodes) -> Vec<NodeStatus> {
             }
         })
         .collect()
+}
+
+/// Which of a node's addresses speaks for it: the one that serves best.
+fn rank(state: BackendState) -> u8 {
+    match state {
+        BackendState::Healthy => 0,
+        BackendState::SlowStart => 1,
+        BackendState::Draining => 2,
+        BackendState::Unknown => 3,
+        BackendState::Unhealthy => 4,
+    }
 }
 
 fn programmed(serving: Option<&ServiceServing>) -> Condition {
