@@ -18,5 +18,6 @@ mod policy;
 mod refuse;
 mod rig;
 mod seen;
+mod sums;
 mod table;
 mod world;

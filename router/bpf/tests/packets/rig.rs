@@ -22,6 +22,9 @@ use crate::{
 
 const OBJECT: &str = concat!(env!("OUT_DIR"), "/nat.bpf.o");
 
+/// Linux 6.18, include/uapi/linux/bpf.h.
+const BPF_F_TEST_SKB_CHECKSUM_COMPLETE: u32 = 1 << 2;
+
 /// The two interfaces with the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leg {
@@ -297,22 +300,44 @@ impl Rig {
     }
 
     pub(crate) fn run(&self, leg: Leg, frame: &[u8], gso_size: u32) -> (Verdict, Vec<u8>) {
+        self.try_run(leg, frame, gso_size, 0).expect("test run")
+    }
+
+    /// Sends a frame of which the hardware has taken a sum (`CHECKSUM_COMPLETE`): the sum must be
+    /// that of the frame that comes out. A kernel that cannot tell sends it without.
+    pub(crate) fn send_summed(&self, leg: Leg, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        match self.try_run(leg, frame, 0, BPF_F_TEST_SKB_CHECKSUM_COMPLETE) {
+            Err(error) if error.kind() == libbpf_rs::ErrorKind::InvalidInput => {
+                self.run(leg, frame, 0)
+            }
+            result => result.expect("the sum is right"),
+        }
+    }
+
+    fn try_run(
+        &self,
+        leg: Leg,
+        frame: &[u8],
+        gso_size: u32,
+        flags: u32,
+    ) -> libbpf_rs::Result<(Verdict, Vec<u8>)> {
         let mut context = context(self.ifindex(leg), gso_size);
         let mut out = vec![0; frame.len() + 256];
         let input = ProgramInput {
             context_in: Some(&mut context),
             data_in: Some(frame),
             data_out: Some(&mut out),
+            flags,
             ..ProgramInput::default()
         };
-        let output = self.named("ingress").test_run(input).expect("test run");
+        let output = self.named("ingress").test_run(input)?;
         let verdict = match output.return_value.cast_signed() {
             -1 | 0 => Verdict::Pass,
             2 => Verdict::Drop,
             7 => Verdict::Redirect,
             other => panic!("verdict {other}"),
         };
-        (verdict, output.data.expect("the frame").to_vec())
+        Ok((verdict, output.data.expect("the frame").to_vec()))
     }
 }
 
