@@ -18,7 +18,7 @@ static __always_inline int forward(struct __sk_buff *skb, struct packet *packet,
     __u32 snat_id = flow->snat, backend_id = flow->backend;
     struct snat *snat = bpf_map_lookup_elem(&snats, &snat_id);
     struct backend *backend = bpf_map_lookup_elem(&backends, &backend_id);
-    if (!snat || !backend)
+    if (!snat || !snat->present || !backend)
         return drop(DROP_NO_SNAT);
     packet_frame(packet, skb);
     if (packet->hop_limit <= 1)
@@ -82,13 +82,22 @@ static __always_inline int flow_syn(const struct packet *packet, const struct fr
     return fits || backend->mode == BACKEND_ACTIVE ? GOES_ON : ANEW;
 }
 
-static __always_inline int flow_backend_gone(struct packet *packet, const struct flow_key *key,
-                                             const struct flow *flow)
+/* An address that the host has lost is no source any more. */
+static __always_inline bool flow_has_snat(const struct flow *flow)
+{
+    __u32 id = flow->snat;
+    struct snat *snat = bpf_map_lookup_elem(&snats, &id);
+    return snat && snat->present;
+}
+
+/* One of its ends is no more: begun anew where the packet can begin a flow, else refused. */
+static __always_inline int flow_gone(struct packet *packet, const struct flow_key *key,
+                                     const struct flow *flow, __u32 reason)
 {
     flow_delete(key, flow);
     if (packet->protocol == IPPROTO_UDP || flow_is_syn(packet))
         return ANEW;
-    return answer_with(packet, ANSWER_REFUSED, DROP_BACKEND_GONE);
+    return answer_with(packet, ANSWER_REFUSED, reason);
 }
 
 /* The way back to the client is the way its latest packet came. */
@@ -155,7 +164,9 @@ __noinline int flow_attend(struct __sk_buff *skb, struct packet *packet,
     __u32 id = flow->backend;
     struct backend *backend = bpf_map_lookup_elem(&backends, &id);
     if (!backend || backend->mode == BACKEND_GONE || backend->mode == BACKEND_NONE)
-        return flow_backend_gone(packet, key, flow);
+        return flow_gone(packet, key, flow, DROP_BACKEND_GONE);
+    if (!flow_has_snat(flow))
+        return flow_gone(packet, key, flow, DROP_NO_SNAT);
     if (!range_checked(frontend, flow) && !range_check_again(frontend, flow, &key->client))
         return drop(DROP_SOURCE_RANGE);
     int verdict = flow_attend_live(skb, packet, frontend, key, flow, backend);

@@ -4,10 +4,14 @@ use std::net::SocketAddr;
 
 use roadstead_model::Protocol;
 use roadstead_router_bpf::FlowEntry;
+use roadstead_router_core::maps::Op;
 
 use crate::{
     frame::{self, ACK, FIN, Ip, RST, SYN, Tcp},
-    rig::{Addresses, CLIENT_MAC, DROP, NODE_MACS, NODE_PORT, PORT, REDIRECT, Rig, families, flow},
+    rig::{
+        Addresses, CLIENT_MAC, DROP, NODE_MACS, NODE_PORT, PORT, REDIRECT, Rig, apply, families,
+        flow, snat,
+    },
     seen::Seen,
 };
 
@@ -179,6 +183,29 @@ fn what_follows_a_reset_revives_the_connection() {
         talk.node_tcp(ACK).expect("the node does not believe it");
         assert_eq!(only_flow(rig).state, "established");
     });
+}
+
+#[test]
+fn a_source_address_that_is_gone_ends_its_flows() {
+    for (family, addresses) in (0_u16..).zip(families()) {
+        let mut rig = Rig::serving();
+        Talk::new(&rig, addresses, 40_006).handshake();
+        apply(&mut rig.dataplane, &[Op::DeleteSnat(family)]);
+        let mut moved = snat(&addresses);
+        moved.address = addresses.nodes[1];
+        apply(&mut rig.dataplane, &[Op::PutSnat(family + 2, moved)]);
+        for (index, node) in (0_u16..).zip(addresses.nodes) {
+            let mut backend = rig.backend(family, node, index);
+            backend.snat = (family + 2, 1);
+            apply(&mut rig.dataplane, &[Op::PutBackend(family * 2 + index, backend)]);
+        }
+        let mut talk = Talk::new(&rig, addresses, 40_006);
+        let next = talk.client_tcp(ACK);
+        assert!(next.is_err() || next.is_ok_and(|seen| seen.flags() & RST != 0));
+        let mut talk = Talk::new(&rig, addresses, 40_006);
+        let syn = talk.client_tcp(SYN).expect("a new connection");
+        assert_eq!(syn.source, moved.address);
+    }
 }
 
 #[test]
