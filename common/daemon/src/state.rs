@@ -43,14 +43,22 @@ pub enum StateError {
 /// # Errors
 /// When it cannot be read or is damaged.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(StateError::Read { path: path.to_path_buf(), source }),
-    };
+    let Some(text) = read_bytes(path)? else { return Ok(None) };
     serde_json::from_slice(&text)
         .map(Some)
         .map_err(|source| StateError::Damaged { path: path.to_path_buf(), source })
+}
+
+/// As [`read`], for a file whose owner has a format of its own.
+///
+/// # Errors
+/// When the file is there and cannot be read.
+pub fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StateError::Read { path: path.to_path_buf(), source }),
+    }
 }
 
 /// Replaces a state file: written beside it, synced, renamed over it, the directory synced.
@@ -58,11 +66,21 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
 /// # Errors
 /// When any of these fails; the old file is then still there, whole.
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
+    let mut text = serde_json::to_vec(value)
+        .map_err(|error| StateError::Write { path: path.to_path_buf(), source: error.into() })?;
+    text.push(b'\n');
+    write_bytes(path, &text)
+}
+
+/// As [`write()`], for a file whose owner has a format of its own.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     let failed = |source| StateError::Write { path: path.to_path_buf(), source };
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = NamedTempFile::new_in(directory).map_err(failed)?;
-    serde_json::to_writer(&mut file, value).map_err(|error| failed(error.into()))?;
-    file.write_all(b"\n").map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)

@@ -7,8 +7,8 @@ use std::{
     sync::Arc,
 };
 
-use ipnet::IpNet;
-use roadstead_model::{Family, NodeKey, Snapshot};
+use ipnet::{IpNet, Ipv6Net};
+use roadstead_model::{AddressRange, Family, NodeKey, Snapshot};
 
 use super::{pools::PoolView, refusal::Refusal};
 
@@ -95,6 +95,9 @@ impl<'a> Surroundings<'a> {
         if view.is_buggy(address) {
             return Some(Refusal::BuggyAddress { address, pool: pool() });
         }
+        if let Some(network) = anycast_of(address).filter(|_| !view.pool.host_addresses) {
+            return Some(Refusal::AddressOfNetwork { address, network });
+        }
         self.alarm(view, address)
     }
 
@@ -136,8 +139,31 @@ impl<'a> Surroundings<'a> {
             return own.filter(|a| !matches!(self.owners.get(a), Some(Owner::Node(_)))).count()
                 as u128;
         }
-        let taken = self.owners.keys().filter(of_family).count() as u128;
-        view.size(family).saturating_sub(taken)
+        let taken = self.owners.keys().filter(of_family).filter(|a| anycast_of(**a).is_none());
+        let anycast: u128 = view.segments(family).map(anycasts).sum();
+        view.size(family).saturating_sub(taken.count() as u128).saturating_sub(anycast)
+    }
+}
+
+/// The /64 whose Subnet-Router anycast address this is (RFC 4291 §2.6.1): routers answer for it, so
+/// it is handed out to nobody, whether the subnet is connected or not.
+fn anycast_of(address: IpAddr) -> Option<IpNet> {
+    match address {
+        IpAddr::V6(v6) if v6.to_bits() & u128::from(u64::MAX) == 0 => {
+            Some(IpNet::from(Ipv6Net::new_assert(v6, 64)))
+        }
+        _ => None,
+    }
+}
+
+/// How many such addresses a range holds.
+fn anycasts(range: &AddressRange) -> u128 {
+    match (range.first(), range.last()) {
+        (IpAddr::V6(first), IpAddr::V6(last)) => {
+            let below = first.to_bits().checked_sub(1).map_or(0, |bits| (bits >> 64) + 1);
+            (last.to_bits() >> 64) + 1 - below
+        }
+        _ => 0,
     }
 }
 

@@ -178,10 +178,19 @@ fn an_internal_pool_is_visible_on_its_legs_only() {
 }
 
 #[test]
+fn the_subnet_router_anycast_address_is_handed_out_to_nobody() {
+    let mut world = World::new([pool("lan", &["2001:db8:1::/120"])]);
+    let web = Service { families: Families::Single(Family::V6), ..service("web") };
+    let outcome = world.put(web).run();
+    assert_eq!(world.live("web"), ["2001:db8:1::1"]);
+    assert_eq!(outcome.pools[0].total, "255");
+}
+
+#[test]
 fn the_whole_of_ipv6_is_a_pool_like_any_other() {
     let mut world = World::new([pool("all", &["::/0"])]);
     let outcome =
         world.put(Service { families: Families::Single(Family::V6), ..service("a") }).run();
-    assert_eq!(world.live("a"), ["::"]);
-    assert_eq!(outcome.pools[0].total, u128::MAX.to_string());
+    assert_eq!(world.live("a"), ["::1"]);
+    assert_eq!(outcome.pools[0].total, (u128::MAX - (1 << 64)).to_string());
 }
