@@ -57,7 +57,10 @@ impl World {
     /// Any network: nodes are the hosts named `node…`. Daemons run when this returns.
     pub fn build(topology: &Topology, test: &str, toml: &str) -> Result<Self> {
         let mut world = Self::prepare(topology, test, toml)?;
-        world.start_daemons()?;
+        if let Err(error) = world.start_daemons() {
+            println!("{}", world.explain_failure());
+            return Err(error);
+        }
         Ok(world)
     }
 

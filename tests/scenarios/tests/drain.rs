@@ -32,7 +32,7 @@ fn a_drained_node_gets_nothing_new_and_keeps_what_it_has() -> Result<()> {
         |world| {
             let to = world.serve_at("web", &web(), 80)?;
             let running =
-                Load::keep_alive(to, 12).rate(120).start(world.client()?, &world.lab.logs())?;
+                Load::keep_alive(to, 40).rate(200).start(world.client()?, &world.lab.logs())?;
             world.edge.cli_ok(&["drain", "node", "node1"])?;
             eventually("nothing new for node1", SOON, || spread(world, to, &["node2", "node3"]))?;
             world.edge.restart(DaemonName::Router, Signal::SIGTERM)?;

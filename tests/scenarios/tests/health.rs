@@ -57,7 +57,7 @@ fn connections_on_other_nodes_do_not_notice() -> Result<()> {
             world.nodes[1].report_healthy(false)?;
             wait_state(world, "node2", "unhealthy")?;
             let running =
-                Load::keep_alive(to, 12).rate(120).start(world.client()?, &world.lab.logs())?;
+                Load::keep_alive(to, 40).rate(200).start(world.client()?, &world.lab.logs())?;
             world.nodes[1].report_healthy(true)?;
             wait_state(world, "node2", "healthy")?;
             world.nodes[1].die()?;
@@ -74,7 +74,7 @@ fn a_node_whose_kube_proxy_says_no_gets_nothing_new_and_keeps_what_it_has() -> R
         |world| {
             let to = world.serve_at("web", &web(), 80)?;
             let running =
-                Load::keep_alive(to, 12).rate(120).start(world.client()?, &world.lab.logs())?;
+                Load::keep_alive(to, 40).rate(200).start(world.client()?, &world.lab.logs())?;
             world.nodes[0].report_healthy(false)?;
             wait_state(world, "node1", "unhealthy")?;
             let report = load(world, to)?;

@@ -28,7 +28,7 @@ fn spread(world: &World, vip: IpAddr, edge: IpAddr) -> Result<()> {
 
 /// Long connections stay on their node.
 fn stay(world: &World, vip: IpAddr) -> Result<()> {
-    let load = Load::keep_alive(SocketAddr::new(vip, 80), 20).rate(400).count(800);
+    let load = Load::keep_alive(SocketAddr::new(vip, 80), 40).rate(400).count(800);
     let report = load.run(world.client()?, &world.lab.logs())?;
     report.all_answered()?;
     report.spread_over(&NODES)
