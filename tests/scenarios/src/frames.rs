@@ -75,11 +75,21 @@ pub fn udp(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
 
 /// The first segment of a connection.
 pub fn syn(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    whole(from.ip(), to.ip(), TCP, &syn_segment(from, to))
+}
+
+/// The same with a TCP header that ends after `bytes`, as the IP header says too.
+pub fn cut_syn(from: SocketAddr, to: SocketAddr, bytes: usize) -> Vec<u8> {
+    let segment = syn_segment(from, to);
+    whole(from.ip(), to.ip(), TCP, segment.get(..bytes).unwrap_or(&segment))
+}
+
+fn syn_segment(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let mut segment = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
     segment.extend([0x11, 0x22, 0x33, 0x44, 0, 0, 0, 0, 0x50, SYN, 0xff, 0xff, 0, 0, 0, 0]);
     let sum = transport_sum(from.ip(), to.ip(), TCP, &segment);
     segment[16..18].copy_from_slice(&sum.to_be_bytes());
-    whole(from.ip(), to.ip(), TCP, &segment)
+    segment
 }
 
 /// A UDP datagram in fragments that carry at most `most` bytes each (a multiple of 8), in order.

@@ -4,7 +4,7 @@ use std::{
     io::{self, Write},
     net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Mutex, PoisonError},
+    sync::{PoisonError, RwLock},
     time::Duration,
 };
 
@@ -158,15 +158,32 @@ impl World {
     }
 }
 
-/// The machine is small and many scenarios measure time: one at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Scenarios run side by side, as many as the test runner starts; one that counts what a busy
+/// machine loses runs alone.
+static TURN: RwLock<()> = RwLock::new(());
 
 /// Runs one scenario in a world of its own. A failure, by error or by panic, keeps the logs.
 pub fn scenario(
     build: impl FnOnce() -> Result<World>,
     body: impl FnOnce(&mut World) -> Result<()>,
 ) -> Result<()> {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
+    play(build, body)
+}
+
+/// As [`scenario`], while no other scenario of this program runs.
+pub fn scenario_alone(
+    build: impl FnOnce() -> Result<World>,
+    body: impl FnOnce(&mut World) -> Result<()>,
+) -> Result<()> {
+    let _turn = TURN.write().unwrap_or_else(PoisonError::into_inner);
+    play(build, body)
+}
+
+fn play(
+    build: impl FnOnce() -> Result<World>,
+    body: impl FnOnce(&mut World) -> Result<()>,
+) -> Result<()> {
     let mut world = build()?;
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut world)));
     if !matches!(outcome, Ok(Ok(()))) {

@@ -7,7 +7,6 @@ mod arp;
 mod bad_input;
 mod confirm;
 mod drain;
-mod edge_itself;
 mod etp_local;
 mod fragments;
 mod gateways;

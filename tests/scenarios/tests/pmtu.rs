@@ -18,7 +18,11 @@ use roadstead_scenarios::{
     world::{SOON, one_pool},
 };
 
+/// Least MTU of IPv6 (RFC 8200 section 5).
 const SMALL: u16 = 1280;
+/// Those of the presets' clients and those behind the gateway.
+const CLIENTS: [&str; 2] = ["198.51.100.0/25", "2001:db8:2::/112"];
+const NODES: [&str; 2] = ["198.18.0.0/25", "2001:db8:4::1:0/112"];
 const DOWNLOAD: usize = 10 << 20;
 const UPLOAD: usize = 1 << 20;
 
@@ -44,6 +48,14 @@ fn behind_a_gateway(test: &str) -> Result<World> {
     Ok(world)
 }
 
+/// Makes a router's way to `prefixes` small. The link's own MTU would do so too, and have veth drop
+/// what comes from the other side.
+fn small_way(router: &Host, prefixes: [&str; 2], bytes: u16) -> Result<()> {
+    prefixes.iter().try_for_each(|to| {
+        router.ip(&format!("route add {to} dev eth1 mtu lock {bytes}")).map(drop)
+    })
+}
+
 /// Without segmentation offload a sender's packets are what the wire sees.
 fn no_offloads(host: &Host) -> Result<()> {
     ["tso", "gso", "gro"].iter().try_for_each(|feature| host.offload("eth0", feature, false))
@@ -66,7 +78,7 @@ fn a_small_link_behind_the_nodes_gateway() -> Result<()> {
         || behind_a_gateway("pmtu-gateway"),
         |world| {
             // The edge host cannot know: only the gateway's own errors tell.
-            world.lab.host("gate")?.mtu("eth1", SMALL)?;
+            small_way(world.lab.host("gate")?, NODES, SMALL)?;
             no_offloads(world.client()?)?;
             transfers(world)
         },
@@ -78,7 +90,7 @@ fn a_small_link_before_the_client() -> Result<()> {
     scenario(
         || World::routed("pmtu-client"),
         |world| {
-            world.lab.router()?.mtu("eth1", SMALL)?;
+            small_way(world.lab.router()?, CLIENTS, SMALL)?;
             world.nodes.iter().try_for_each(|node| no_offloads(node.host()))?;
             transfers(world)
         },
@@ -90,8 +102,8 @@ fn small_links_on_both_sides_and_every_offload_in_use() -> Result<()> {
     scenario(
         || behind_a_gateway("pmtu-both"),
         |world| {
-            world.lab.host("gate")?.mtu("eth1", SMALL)?;
-            world.lab.router()?.mtu("eth1", SMALL + 100)?;
+            small_way(world.lab.host("gate")?, NODES, SMALL)?;
+            small_way(world.lab.router()?, CLIENTS, SMALL + 100)?;
             transfers(world)
         },
     )
@@ -110,9 +122,9 @@ fn datagram(host: &Host, to: SocketAddr, ttl: u8) -> Result<UdpSocket> {
     })
 }
 
-/// Waits for an ICMP error from `source` that says `what` and quotes a datagram to `to`.
-fn error_from(capture: &Capture, source: IpAddr, what: &str, to: SocketAddr) -> Result<()> {
-    let quoted = format!("> {}.{}", to.ip(), to.port());
+/// Waits for an ICMP error from `source` that says `what` about a datagram to `vip`.
+fn error_from(capture: &Capture, source: IpAddr, what: &str, vip: IpAddr) -> Result<()> {
+    let quoted = vip.to_string();
     eventually(&format!("{what} from {source}"), SOON, || {
         let frames = capture.frames(&format!("src host {source}"))?;
         let found =
@@ -137,6 +149,9 @@ fn errors_about_datagrams_come_from_who_made_them() -> Result<()> {
         || behind_a_gateway("pmtu-errors"),
         |world| {
             let client = world.client()?;
+            // Or a capture shows checksums that are still to be completed.
+            client.offload("eth0", "tx", false)?;
+            world.nodes.iter().try_for_each(|node| node.host().offload("eth0", "tx", false))?;
             // NodePort 31500 has no process: the port probes fail, the service is announced by
             // its TCP port.
             let web = ServiceYaml::new("web").tcp(80, 30000).udp(53, 30001).udp(54, 31500).dual();
@@ -145,11 +160,12 @@ fn errors_about_datagrams_come_from_who_made_them() -> Result<()> {
                     if vip.is_ipv4() { "time exceeded in-transit" } else { "time exceeded" };
                 let closed = if vip.is_ipv4() { "port 54 unreachable" } else { "unreachable port" };
                 let capture = world.capture(client, "eth0", "icmp or icmp6")?;
-                let _node = datagram(client, SocketAddr::new(vip, 54), 64)?;
-                error_from(&capture, vip, closed, SocketAddr::new(vip, 54))?;
+                // The client's kernel believes only an error about its own packet.
+                ask::udp_refused(client, SocketAddr::new(vip, 54))?;
+                error_from(&capture, vip, closed, vip)?;
                 for (ttl, source) in hops(vip.is_ipv6(), vip)? {
                     let _kept = datagram(client, SocketAddr::new(vip, 53), ttl)?;
-                    error_from(&capture, source, exceeded, SocketAddr::new(vip, 53))?;
+                    error_from(&capture, source, exceeded, vip)?;
                 }
                 let socket = datagram(client, SocketAddr::new(vip, 53), 4)?;
                 socket.set_read_timeout(Some(Duration::from_secs(2)))?;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use roadstead_lab::{
     Host, Load,
     edge::ServiceYaml,
@@ -18,7 +18,7 @@ use roadstead_lab::{
 };
 use roadstead_scenarios::{
     World, ask, counters,
-    frames::{Wire, ethernet, syn, tagged, udp},
+    frames::{Wire, cut_syn, ethernet, syn, tagged, udp},
     scenario,
     world::{SOON, one_pool},
 };
@@ -121,7 +121,7 @@ fn frames_of_a_vlan_are_passed_untouched() -> Result<()> {
             edge.feed(
                 &["nft", "-f", "-"],
                 "table netdev seen { chain c { type filter hook ingress device eth0 priority 0; \
-                 vlan id 7 counter } }",
+                 vlan id 7 counter; }; }",
             )?;
             for vip in world.serve_web()? {
                 let own: IpAddr = if vip.is_ipv4() { near.v4()?.into() } else { near.v6()?.into() };
@@ -141,7 +141,7 @@ fn frames_of_a_vlan_are_passed_untouched() -> Result<()> {
                     ensure!(!capture.frames("udp")?.is_empty());
                     Ok(())
                 })?;
-                let answers = capture.frames("")?;
+                let answers = capture.frames("udp or tcp")?;
                 ensure!(answers.len() == 1, "tagged frames were answered: {answers:?}");
             }
             let seen = edge.run(&["nft", "list", "table", "netdev", "seen"])?;
@@ -195,7 +195,7 @@ table inet host {
     tcp dport 2222 counter accept
     counter
   }
-  chain forward { type filter hook forward priority 0; policy drop; counter }
+  chain forward { type filter hook forward priority 0; policy drop; counter; }
 }
 ";
 
@@ -244,10 +244,8 @@ fn a_malformed_packet_to_a_vip_is_dropped_and_one_to_the_host_is_the_hosts() -> 
                     if own.is_ipv4() { (vips[0], "192.0.2.2") } else { (vips[1], "2001:db8:1::2") };
                 let host: IpAddr = targets.1.parse()?;
                 for target in [targets.0, host] {
-                    let whole = syn(SocketAddr::new(own, 6006), SocketAddr::new(target, 80));
-                    // The IP header promises more than the frame has.
-                    let cut = whole.get(..whole.len() - 12).ok_or_else(|| anyhow!("too short"))?;
-                    wire.send(&ethernet(to, from, cut))?;
+                    let cut = cut_syn(SocketAddr::new(own, 6006), SocketAddr::new(target, 80), 8);
+                    wire.send(&ethernet(to, from, &cut))?;
                 }
             }
             let dropped = counters::wait_drops(world, "malformed", before, 2)?;
