@@ -16,7 +16,7 @@
  * field holds the sum of the pseudo-header. */
 static __always_inline bool checksum_left(struct __sk_buff *skb)
 {
-    if (!bpf_cast_to_kern_ctx)
+    if (!kernel_shows_skb())
         return false;
     struct sk_buff *kernel_skb = bpf_cast_to_kern_ctx(skb);
     return BPF_CORE_READ_BITFIELD(kernel_skb, ip_summed) == SUMMED_PARTIAL;

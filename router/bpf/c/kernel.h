@@ -19,6 +19,14 @@ struct sk_buff {
 /* Since Linux 6.2; absent before, where the checksum helpers of the kernel do the work. */
 extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
 
+/* Set before loading where an older kernel's ways are to be taken on a newer one. */
+const volatile bool older_kernel SEC(".rodata.kernel") = false;
+
+static __always_inline bool kernel_shows_skb(void)
+{
+    return !older_kernel && bpf_ksym_exists(bpf_cast_to_kern_ctx);
+}
+
 /* A clock that costs no call. It stands still while the machine sleeps, as its flows do. */
 static __always_inline __u32 now_seconds(void)
 {

@@ -90,7 +90,7 @@ static __always_inline sum_t rewrite_field(const struct packet *packet, __u16 *c
 static __always_inline void rewrite_checksum(struct packet *packet, __u16 *checksum, __u32 field,
                                              sum_t change, sum_t ports)
 {
-    if (!bpf_ksym_exists(bpf_cast_to_kern_ctx)) {
+    if (!kernel_shows_skb()) {
         rewrite_by_helper(packet, field, change, ports);
         return;
     }
@@ -131,7 +131,7 @@ static __always_inline bool rewrite_udp(struct packet *packet, const struct endp
 /* A later fragment: no transport header to change, only the kernel's sum of the packet. */
 static __always_inline bool rewrite_later_fragment(struct packet *packet, sum_t change)
 {
-    if (bpf_ksym_exists(bpf_cast_to_kern_ctx) && rewrite_summed(packet->skb) == SUMMED_COMPLETE)
+    if (kernel_shows_skb() && rewrite_summed(packet->skb) == SUMMED_COMPLETE)
         bpf_csum_update(packet->skb, sum_fold(rewrite_header_gain(packet, change)));
     return true;
 }

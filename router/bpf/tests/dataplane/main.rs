@@ -11,6 +11,7 @@ mod seen;
 mod host;
 mod lifecycle;
 mod maps;
+mod older_kernel;
 mod rig;
 mod state;
 mod sweep;
