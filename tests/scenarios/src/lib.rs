@@ -10,4 +10,4 @@ pub mod installed;
 pub mod restarts;
 pub mod world;
 
-pub use world::{World, scenario};
+pub use world::{World, scenario, scenario_alone};

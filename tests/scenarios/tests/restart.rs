@@ -7,12 +7,12 @@
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use roadstead_lab::edge::DaemonName;
-use roadstead_scenarios::{World, restarts, scenario};
+use roadstead_scenarios::{World, restarts, scenario_alone};
 
 const TIMES: u32 = 10;
 
 fn ended_under_load(test: &str, daemon: DaemonName, signal: Signal) -> Result<()> {
-    scenario(
+    scenario_alone(
         || World::routed(test),
         |world| {
             let web = world.serve_web()?;
