@@ -2,8 +2,9 @@
 //!
 //! `cargo run --release -p roadstead-watch --example memory KIND [MIB]` writes a file of that
 //! size, reads it as `roadstead check` does, and prints the peak resident size. The kinds are
-//! those that cost most per byte: `list` and `documents` hold as many values as fit, `services`
-//! as many objects as fit, `text` is one long scalar.
+//! those that cost most per byte: `list`, `maps` and `documents` hold as many values as fit,
+//! `services` and `list-of-services` as many objects, `endpoints` as many endpoints; `text` is one
+//! long scalar.
 
 use std::{fs, path::Path};
 
@@ -36,6 +37,7 @@ fn write(file: &Path, kind: &str, bytes: usize) -> Result<(), Failed> {
         "maps" => ("apiVersion: v1\nkind: Node\nx:\n", "- a: b\n".to_owned(), ""),
         "documents" => ("", "---\na: b\n".to_owned(), ""),
         "text" => ("apiVersion: v1\nkind: Node\nx: \"", "abcdefgh".to_owned(), "\"\n"),
+        "endpoints" => return Ok(fs::write(file, endpoints(bytes))?),
         "services" | "list-of-services" => return write_services(file, kind, bytes),
         other => return Err(format!("no kind `{other}`").into()),
     };
@@ -58,6 +60,29 @@ fn write_services(file: &Path, kind: &str, bytes: usize) -> Result<(), Failed> {
         ));
     }
     Ok(fs::write(file, text)?)
+}
+
+/// Endpoints are what costs most per byte of what is kept.
+fn endpoints(bytes: usize) -> String {
+    let mut text = String::new();
+    for slice in 0.. {
+        if text.len() >= bytes {
+            break;
+        }
+        text.push_str(&format!(
+            "---\n{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, metadata: {{name: s{slice}, labels: {{kubernetes.io/service-name: web}}}}, endpoints: ["
+        ));
+        for endpoint in 0..1_000 {
+            text.push_str(&format!(
+                "{{addresses: [10.{}.{}.{}]}},",
+                slice % 256,
+                endpoint / 256,
+                endpoint % 256
+            ));
+        }
+        text.push_str("]}\n");
+    }
+    text
 }
 
 /// `VmHWM` of this process, as the kernel writes it.

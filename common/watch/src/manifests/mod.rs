@@ -6,6 +6,14 @@
 //! are to be read (pure); [`scan`](scan()) lists names and stamps; `worker` does one pass of all
 //! that; `thread` runs passes when inotify or a deadline says so.
 
+//!
+//! # Memory (S7)
+//! A directory has at most [`MAX_FILES`] files of [`MAX_FILE_BYTES`] each and [`MAX_TOTAL_BYTES`] in
+//! all, and [`MAX_OBJECTS`] objects. Reading the worst of such files takes 64 MiB for the moment
+//! (50 measured; `tree` bounds what is parsed at once), and what is kept of the worst (endpoints,
+//! nothing else) is 5 bytes for each of its text: 256 MiB bound the whole, half of what the units
+//! grant. `cargo run --release -p roadstead-watch --example memory` measures it.
+
 mod annotations;
 mod assemble;
 mod cache;

@@ -15,8 +15,9 @@ use super::{
     tree::{Node, Value},
 };
 
-/// Most objects in one file; a cluster of 5,000 Services has about 15,000.
-pub const MAX_OBJECTS: usize = 50_000;
+/// Most objects in one file, and in all files of a directory; a cluster of 5,000 Services has about
+/// 15,000.
+pub const MAX_OBJECTS: usize = 20_000;
 /// Most problems told of one file; the worst are kept.
 pub const MAX_PROBLEMS: usize = 100;
 /// Most foreign kinds of one file that are told apart.

@@ -10,9 +10,9 @@ use std::{
 };
 
 /// Largest file that is read.
-pub const MAX_FILE_BYTES: u64 = 16 << 20;
+pub const MAX_FILE_BYTES: u64 = 8 << 20;
 /// Most bytes of all files of a directory taken together.
-pub const MAX_TOTAL_BYTES: u64 = 64 << 20;
+pub const MAX_TOTAL_BYTES: u64 = 32 << 20;
 /// Most files of a directory.
 pub const MAX_FILES: usize = 10_000;
 /// Deepest subdirectory.

@@ -14,9 +14,10 @@ use serde_saphyr::Spanned;
 
 /// Deepest nesting of lists and mappings; a Pod template has about 15.
 const MAX_DEPTH: usize = 48;
-/// Most values (keys, scalars, collections) in one file. Each takes about 100 bytes while the file
-/// is parsed; 5,000 Services as `kubectl` prints them have 700,000.
-const MAX_NODES: usize = 1_500_000;
+/// Most values (keys, scalars, collections) that are parsed at once: in one document, or in the
+/// file where its documents cannot be told apart. Each takes at most 70 bytes meanwhile; 5,000
+/// Services as `kubectl` prints them have 700,000.
+const MAX_NODES: usize = 750_000;
 /// Most documents in one file.
 const MAX_DOCUMENTS: usize = 20_000;
 /// Most `*alias` uses in one file, and most values that they may copy.
@@ -128,6 +129,11 @@ fn message_of(error: &serde_saphyr::Error) -> String {
     if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error {
         return format!("the key `{key}` is there twice; one is right");
     }
+    if matches!(error, serde_saphyr::Error::Budget { .. }) {
+        return format!(
+            "it holds more than is read at once (at most {MAX_NODES} values, {MAX_DOCUMENTS} documents, {MAX_DEPTH} levels, {MAX_ALIASES} aliases); split it"
+        );
+    }
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
     first.split(" at line ").next().unwrap_or(first).to_owned()
@@ -204,6 +210,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         while let Some(item) = items.next_element()? {
             list.push(item);
         }
+        list.shrink_to_fit();
         Ok(Value::List(list))
     }
 
@@ -220,6 +227,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
             };
             map.push(Entry { key, line, node });
         }
+        // Most have few entries, and there may be very many of them.
+        map.shrink_to_fit();
         Ok(Value::Map(map))
     }
 }

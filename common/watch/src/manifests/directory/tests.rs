@@ -361,9 +361,9 @@ fn a_foreign_kind_is_named_once() {
 fn a_file_that_cannot_be_read_keeps_its_objects() {
     let mut dir = Dir::with(&[("a.yaml", &service("a", 80))]);
     let now = dir.now;
-    dir.directory.handle_unreadable(&path("a.yaml"), "larger than 16 MiB; split it", now);
+    dir.directory.handle_unreadable(&path("a.yaml"), "larger than 8 MiB; split it", now);
     assert_eq!(dir.services(), "a:80");
-    assert_eq!(dir.errors(), ["/m/a.yaml: the file is not used: larger than 16 MiB; split it"]);
+    assert_eq!(dir.errors(), ["/m/a.yaml: the file is not used: larger than 8 MiB; split it"]);
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn objects_are_bounded_over_all_files() {
     assert_eq!(
         dir.errors(),
         [
-            "/m/c.yaml: the file is not used: the other files hold 50000 objects; at most 50000 are, in all"
+            "/m/c.yaml: the file is not used: the other files hold 20000 objects; at most 20000 are, in all"
         ]
     );
     // A file is not counted against itself.

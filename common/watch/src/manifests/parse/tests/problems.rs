@@ -472,3 +472,16 @@ fn too_many_objects_are_refused_whole() {
     assert_eq!(parsed.reading, Reading::Broken);
     assert_eq!(parsed.problems.len(), 1);
 }
+
+#[test]
+fn more_values_than_are_read_at_once_are_refused_with_the_bounds() {
+    let text = format!("x: [{}]\n", "a,".repeat(800_000));
+    let told = parse_file(&SourceName::new("local"), Path::new("/m/a.yaml"), &text);
+    let problem = told.problems.first().map(|problem| problem.message.clone());
+    assert_eq!(
+        problem.as_deref(),
+        Some(
+            "the file is not used: it holds more than is read at once (at most 750000 values, 20000 documents, 48 levels, 1000 aliases); split it"
+        )
+    );
+}
