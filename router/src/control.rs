@@ -140,7 +140,7 @@ impl<D: Dataplane> Control<D> {
         let state = config.paths.state_of("router");
         let rules = config.router.health.clone();
         let mut reconciler = Reconciler::new(maps, rules, memory.ready.clone(), Duration::ZERO)?;
-        let drains = Orders::read(&state);
+        let drains = Orders::read(&config.paths);
         for (node, age) in drains.standing() {
             let left = config.router.drain_deadline.saturating_sub(age);
             reconciler.drains.order(node, left);

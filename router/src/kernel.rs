@@ -7,7 +7,6 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     os::{fd::AsFd, unix::fs::MetadataExt},
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -255,12 +254,9 @@ fn flows_for(memory: u64) -> u32 {
     u32::try_from(flows).unwrap_or(u32::MAX)
 }
 
-/// The machine's memory in bytes; none where /proc does not tell.
+/// The machine's memory in bytes, asked of the kernel: /proc is hidden from the unit that loads.
 fn memory() -> u64 {
-    let text = std::fs::read_to_string(Path::new("/proc/meminfo")).unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kibibytes = total.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0).saturating_mul(1_024)
+    nix::sys::sysinfo::sysinfo().map_or(0, |info| info.ram_total())
 }
 
 #[cfg(test)]

@@ -111,6 +111,7 @@ impl Bench {
     fn start(directory: tempfile::TempDir, memory: Memory, installed: Installed) -> Self {
         let config = Arc::new(config(directory.path()));
         std::fs::create_dir_all(config.paths.state_of("router")).unwrap();
+        std::fs::create_dir_all(config.paths.runtime.join("router")).unwrap();
         std::fs::create_dir_all(directory.path().join("manifests")).unwrap();
         let (config_in, config) = watch::channel(config);
         let known = Heard::remembered((memory != Memory::default()).then_some(&memory));
