@@ -6,6 +6,7 @@
 #include "egress.h"
 #include "leg.h"
 #include "range.h"
+#include "reverse.h"
 #include "rewrite.h"
 #include "select.h"
 #include "snat.h"
@@ -148,9 +149,9 @@ static __always_inline int flow_attend_live(struct __sk_buff *skb, struct packet
         if (verdict != GOES_ON)
             return verdict;
     }
-    flow_seen(skb, packet, flow, reply);
     if (packet->protocol == IPPROTO_TCP)
         tcp_from_client(packet, flow, reply);
+    flow_seen(skb, packet, flow, reply); /* last: whether a reset found it idle has been judged */
     return GOES_ON;
 }
 
@@ -187,6 +188,14 @@ static __always_inline bool open_spoofed(const struct packet *packet)
     return first == 0 || first == 127 || first >= 224;
 }
 
+/* A source that is ours. Of two VIPs that answer each other one datagram would go round for ever. */
+static __always_inline bool open_from_ourselves(const struct packet *packet)
+{
+    __u8 classes = settings.classes[hash_class(&packet->source)];
+    return (classes & CLASS_VIP && bpf_map_lookup_elem(&vips, &packet->source)) ||
+           (classes & CLASS_SNAT && snat_of(&packet->source) != NO_SNAT);
+}
+
 /* Whether a flow may begin with this packet; else a tc action. */
 static __always_inline int open_permitted(struct packet *packet, const struct frontend *frontend,
                                           __u32 slot)
@@ -202,7 +211,7 @@ static __always_inline int open_permitted(struct packet *packet, const struct fr
         count(DROP_NOT_VISIBLE);
         return TC_ACT_UNSPEC;
     }
-    if (open_spoofed(packet) || address_equal(&packet->source, &packet->destination))
+    if (open_spoofed(packet) || open_from_ourselves(packet))
         return drop(DROP_SPOOFED);
     if (!range_allows(frontend, &packet->source))
         return drop(DROP_SOURCE_RANGE);

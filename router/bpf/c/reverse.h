@@ -25,7 +25,8 @@ static __always_inline __u32 snat_of(const union address *address)
 
 static __always_inline void reverse_noted(const struct packet *packet, struct reply *reply)
 {
-    if (reply->last_seen != packet->now)
+    bool reset = packet->protocol == IPPROTO_TCP && packet->tcp_flags & TCP_RST;
+    if (reply->last_seen != packet->now && !reset) /* tcp_from_node() judges a reset first */
         reply->last_seen = packet->now;
     if (packet->fragment == FRAGMENT_LATER)
         return;

@@ -14,9 +14,13 @@ static __always_inline bool tcp_client_news(__u32 state, __u8 flags)
            state & FLOW_RESETS;
 }
 
+/* Asked before the reset itself counts as a sign of life. The first one stands: a second one finds
+ * nothing idle any more. */
 static __always_inline __u32 tcp_reset_state(const struct flow *flow, const struct reply *reply,
                                              __u32 now)
 {
+    if (flow->state & FLOW_RESETS)
+        return 0;
     bool idle = flow_age(flow, reply, now) > settings.timeouts.tcp_closed;
     return idle ? FLOW_RESET_IDLE : FLOW_RESET;
 }
@@ -99,6 +103,7 @@ __noinline int tcp_from_node(struct reply *reply, __u8 flags, __u32 now)
         if (!(flow->state & FLOW_ANSWERED))
             tcp_refused(&key, flow);
         tcp_set(flow, tcp_reset_state(flow, reply, now));
+        reply->last_seen = now;
     } else {
         tcp_revive(flow);
         note_answered(flow, reply);

@@ -250,7 +250,9 @@ fn unclaimed_ports_of_the_hosts_address_are_the_hosts() {
 #[test]
 fn a_source_that_cannot_be_answered_opens_nothing() {
     let rig = Rig::serving();
-    for source in ["0.1.2.3", "127.0.0.1", "224.0.0.9", "255.255.255.255", "192.0.2.10"] {
+    let ours = [V4.vip, HOST, V4.snat].map(|own| own.to_string());
+    let foreign = ["0.1.2.3", "127.0.0.1", "224.0.0.9", "255.255.255.255"].map(str::to_owned);
+    for source in foreign.into_iter().chain(ours) {
         let source: std::net::IpAddr = source.parse().expect("an address");
         let segment =
             Tcp::flags(SYN).segment(SocketAddr::new(source, CLIENT_PORT), V4.vip_at(HTTP));
@@ -258,6 +260,20 @@ fn a_source_that_cannot_be_answered_opens_nothing() {
         rig.send(Leg::Lan, &frame).assert_dropped("spoofed", "source");
     }
     assert_eq!(rig.count("flows"), 0);
+}
+
+#[test]
+fn two_vips_do_not_answer_each_other_for_ever() {
+    for family in FAMILIES {
+        let mut rig = Rig::serving();
+        let second = family.router;
+        rig.put_vip(second, 1, u32::MAX);
+        let (from, to) = (SocketAddr::new(second, DNS), family.vip_at(DNS));
+        let datagram = frame::datagram(from, to, b"answer me");
+        let ip = Ip::new(second, family.vip);
+        let spoofed = family.client_sends(&rig, &ip, frame::UDP, &datagram);
+        rig.send(Leg::Lan, &spoofed).assert_dropped("spoofed", "another VIP");
+    }
 }
 
 #[test]

@@ -168,6 +168,21 @@ fn flows_last_as_long_as_their_state_says() {
     }
 }
 
+#[test]
+fn a_reset_of_an_idle_connection_leaves_its_ends_the_time_to_contradict() {
+    for family in FAMILIES {
+        let mut rig = Rig::serving();
+        for (from_client, from_node) in [(Some(RST), None), (None, Some(RST))] {
+            let flow = flow::open_tcp(&rig, &family, CLIENT_PORT);
+            rig.idle(600);
+            exchange(&rig, &family, &flow, from_client, from_node);
+            rig.idle(3);
+            exchange(&rig, &family, &flow, from_client, from_node);
+            assert_lasts(&mut rig, 240, "an idle connection that somebody has reset, twice");
+        }
+    }
+}
+
 fn exchange(
     rig: &Rig,
     family: &Family,

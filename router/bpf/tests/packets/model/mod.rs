@@ -15,7 +15,7 @@ use view::{Fragment, View};
 
 use crate::{
     frame::{self, ACK, RST, SYN},
-    world::{DNS, FAMILIES, HOST, HTTP, ORPHAN},
+    world::{DNS, FAMILIES, Family, HOST, HTTP, ORPHAN},
 };
 
 /// What becomes of a packet.
@@ -77,6 +77,12 @@ fn service(view: &View) -> Option<Service> {
         (frame::TCP | frame::UDP, ORPHAN) if vip => Some(Service::Orphan),
         _ => None,
     }
+}
+
+/// Packets from our own addresses do not come from outside.
+fn is_ours(address: IpAddr) -> bool {
+    let family = |family: &Family| [family.vip, family.snat].contains(&address);
+    address == HOST || FAMILIES.iter().any(family)
 }
 
 impl Model {
@@ -154,7 +160,7 @@ impl Model {
         };
         if !self.flows.contains_key(&key) {
             let opens = view.protocol == frame::UDP || view.flags & (SYN | ACK | RST) == SYN;
-            if !answer::can_be_answered(view) {
+            if !answer::can_be_answered(view) || is_ours(view.source) {
                 return Decision::Drop("spoofed");
             }
             if !opens {
