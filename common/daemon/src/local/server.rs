@@ -1,6 +1,7 @@
 //! The serving side of the local socket.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     fs,
     future::Future,
@@ -8,6 +9,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -22,14 +24,21 @@ use roadstead_model::local::Refusal;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
+    time::timeout,
 };
+
+use crate::publish::LONG_POLL;
 
 /// Largest request body.
 const BODY: usize = 64 * 1024;
 /// Connections served at once; further ones wait in the listen queue.
 const CONNECTIONS: usize = 64;
+/// Of those, connections of one user other than root: nobody keeps the daemons from each other.
+const CONNECTIONS_OF_ONE_USER: usize = 16;
+/// One call, from the connection to the last byte of the answer: a long poll and a slow reader.
+const CALL: Duration = Duration::from_secs(LONG_POLL.as_secs() + 30);
 
 /// One request.
 #[derive(Debug)]
@@ -158,6 +167,7 @@ impl Server {
     {
         let handle = Arc::new(handle);
         let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut users = Users::default();
         let mut connections = JoinSet::new();
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -166,17 +176,32 @@ impl Server {
                 Err(error) => {
                     // Out of file descriptors, mostly: waiting is all that can be done.
                     tracing::warn!(%error, "a local connection could not be accepted");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
+            let Some(share) = users.admit(&stream) else { continue };
             let handle = handle.clone();
             connections.spawn(async move {
-                connection(stream, handle).await;
-                drop(place);
+                let _ = timeout(CALL, connection(stream, handle)).await;
+                drop((place, share));
             });
             while connections.try_join_next().is_some() {}
         }
+    }
+}
+
+/// How many more connections each user may have.
+#[derive(Default)]
+struct Users(HashMap<u32, Arc<Semaphore>>);
+
+impl Users {
+    /// The connection's share of what its user may have; none where all of it is in use.
+    fn admit(&mut self, stream: &UnixStream) -> Option<OwnedSemaphorePermit> {
+        let uid = stream.peer_cred().ok()?.uid();
+        let most = if Uid::from_raw(uid).is_root() { CONNECTIONS } else { CONNECTIONS_OF_ONE_USER };
+        let shares = self.0.entry(uid).or_insert_with(|| Arc::new(Semaphore::new(most)));
+        shares.clone().try_acquire_owned().ok()
     }
 }
 
@@ -215,6 +240,7 @@ where
     });
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }

@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use roadstead_model::local::{Assignments, Done, DrainRequest, DrainTarget};
 
+use tokio::{io::AsyncWriteExt as _, net::UnixStream};
+
 use super::{Answer, Call, Client, ClientError, Server};
 use crate::publish::{Published, published};
 
@@ -46,8 +48,10 @@ async fn orders_are_carried_out_and_nonsense_is_refused_in_words() {
     let serving = tokio::spawn(server.serve(move |call| handle(call, assignments.clone())));
     let client = Client::new(&socket);
 
-    let done: Done =
-        client.post("/v1/drain", &DrainRequest { target: DrainTarget::Host, until_reboot: false }).await.unwrap();
+    let done: Done = client
+        .post("/v1/drain", &DrainRequest { target: DrainTarget::Host, until_reboot: false })
+        .await
+        .unwrap();
     assert_eq!(done.message, "Host");
     let error = client.post::<_, Done>("/v1/drain", &"banana").await.unwrap_err();
     assert!(matches!(&error, ClientError::Refused(why) if why.contains("not understood")));
@@ -65,4 +69,25 @@ async fn a_socket_left_behind_is_replaced_and_a_missing_daemon_is_named() {
     let error = Client::new(&socket).get::<Done>("/v1/status").await.unwrap_err();
     assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
     Server::bind(&socket).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_never_finish_keep_nobody_out_for_long() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("local.sock");
+    let (_publisher, assignments) = published(Assignments { generation: 7, ..Default::default() });
+    let server = Server::bind(&socket).unwrap();
+    let serving = tokio::spawn(server.serve(move |call| handle(call, assignments.clone())));
+    let mut slow = Vec::new();
+    for _ in 0..64 {
+        let mut stream = UnixStream::connect(&socket).await.unwrap();
+        let half = b"POST /v1/drain HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{";
+        stream.write_all(half).await.unwrap();
+        slow.push(stream);
+    }
+    let client = Client::new(&socket);
+    let first = client.get::<Assignments>("/v1/assignments").await;
+    let second = client.get::<Assignments>("/v1/assignments").await;
+    assert!(first.is_ok() || second.is_ok(), "{first:?}, {second:?}");
+    serving.abort();
 }
