@@ -65,13 +65,14 @@ impl Answers {
 }
 
 impl Daemons {
-    /// The daemons of a configuration, or of a runtime directory. A configuration that cannot be
-    /// used names no paths: then the daemons run with the last good one, most likely by default.
+    /// The daemons of a configuration, or of a runtime directory. Where the configuration cannot be
+    /// used the daemons run with the last good one, whose paths are most likely the same.
     pub(crate) fn of(config: &Path, runtime: Option<&Path>) -> Self {
         let loaded = roadstead_config::load(config).ok().map(|loaded| loaded.config);
-        let paths = loaded
-            .as_ref()
-            .map_or_else(roadstead_config::default_paths, |config| config.paths.clone());
+        let paths = match &loaded {
+            Some(config) => config.paths.clone(),
+            None => roadstead_config::paths_of(config),
+        };
         let socket = |daemon: &str| match runtime {
             Some(runtime) => runtime.join(daemon).join("local.sock"),
             None => paths.socket_of(daemon),

@@ -96,10 +96,19 @@ use crate::{document::Document, files::Text, layer::Layer, section::Problems};
 /// Where the configuration is on an installed machine.
 pub const MAIN_FILE: &str = "/etc/roadstead/roadstead.toml";
 
-/// The paths where nothing is written, for programs that must find the daemons although the
-/// configuration cannot be read.
-pub fn default_paths() -> Paths {
-    paths::default()
+/// `[paths]` of a configuration that may be wrong in other places, for programs that must find the
+/// daemons then too: they run with the last good one, whose paths never change without a restart.
+/// What cannot be read is as by default.
+pub fn paths_of(main: &Path) -> Paths {
+    let (texts, _) = files::read(main);
+    let of_files = texts.iter().filter_map(|(file, text)| Layer::of_file(file, text).ok());
+    let of_variables = variables().filter_map(|(name, text)| Layer::of_variable(&name, &text));
+    let layers: Vec<Layer> = of_files.chain(of_variables).collect();
+    let place = Location::new(main.to_path_buf(), 0);
+    match layer::merge(&layers) {
+        Ok(table) => Document::read(table, place, &Problems::default()).into_config().paths,
+        Err(_) => paths::default(),
+    }
 }
 
 /// A configuration that may be used.
@@ -120,10 +129,13 @@ pub struct Loaded {
 /// one of them is an error.
 pub fn load(main: &Path) -> Result<Loaded, Vec<Problem>> {
     let (texts, problems) = files::read(main);
+    finish(texts, variables(), problems)
+}
+
+/// The environment of this process.
+fn variables() -> impl Iterator<Item = (String, String)> {
     let text = |os: OsString| os.into_string().ok();
-    let variables =
-        std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
-    finish(texts, variables, problems)
+    std::env::vars_os().filter_map(move |(name, value)| Some((text(name)?, text(value)?)))
 }
 
 /// Checks texts as if they were the files of those names, in this order, with an environment.

@@ -178,3 +178,18 @@ fn files_that_are_no_text_are_refused() {
     let problems = load(&main).expect_err("refused");
     assert!(problems[0].message.starts_with("cannot be read: "), "{problems:?}");
 }
+
+#[test]
+fn the_paths_of_a_file_that_is_refused_are_known() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let main = directory.path().join("roadstead.toml");
+    let text = "[paths]\nruntime = \"/run/elsewhere\"\n[[pool]]\nname = \"lan\"\n\
+                addresses = [\"192.0.2.300\"]\n";
+    fs::write(&main, text).expect("written");
+    assert!(load(&main).is_err());
+    let paths = crate::paths_of(&main);
+    assert_eq!(paths.runtime, PathBuf::from("/run/elsewhere"));
+    assert_eq!(paths.state, PathBuf::from("/var/lib/roadstead"));
+    fs::write(&main, "[paths\n").expect("written");
+    assert_eq!(crate::paths_of(&main).runtime, PathBuf::from("/run/roadstead"));
+}
