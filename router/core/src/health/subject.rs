@@ -89,8 +89,10 @@ impl NodeAsk {
         }
         let answered = matches!(result, Ok(()) | Err(Failure::Status(_)));
         self.kube_proxy |= answered;
+        // Where kube-proxy has answered, silence is the host's; a refusal may be its restart.
+        let host_fails = self.kube_proxy && result != Err(Failure::Refused);
         let auto = matches!(probe, NodeProbe::Auto { .. });
-        if auto && !answered && !self.sentinels.is_empty() {
+        if auto && !answered && !host_fails && !self.sentinels.is_empty() {
             self.fall_back = true;
             return Judgement::AskAgain;
         }

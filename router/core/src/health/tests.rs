@@ -144,6 +144,24 @@ fn a_node_that_neither_answers_is_unhealthy_within_the_interval_and_a_second() {
     assert_eq!(bench.state(2), BackendState::Healthy);
 }
 
+/// Silence of a kube-proxy that has answered is the host's; while it restarts, a NodePort decides.
+#[test]
+fn a_kube_proxy_that_has_answered_is_missed_when_silent_and_forgiven_when_it_refuses() {
+    let mut bench = Bench::new(rules());
+    bench.watch(&nodes(1, &[30_080]));
+    bench.run(SECOND * 2, |_, _| Ok(()));
+    let answer = |failure| {
+        move |_: &Target, question| match question {
+            Question::Http(_) => Err(failure),
+            Question::Tcp(_) | Question::Udp(_) => Ok(()),
+        }
+    };
+    bench.run(SECOND * 5, answer(Failure::Refused));
+    assert_eq!(bench.state(1), BackendState::Healthy);
+    bench.run(SECOND * 2, answer(Failure::TimedOut));
+    assert_eq!(bench.state(1), BackendState::Unhealthy);
+}
+
 #[test]
 fn a_sentinel_without_endpoints_does_not_condemn_a_node_that_serves_another() {
     let mut bench = Bench::new(config::Health { node_probe: NodeProbe::NodePort, ..rules() });

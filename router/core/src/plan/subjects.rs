@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{Hash, Hasher},
     net::IpAddr,
+    rc::Rc,
 };
 
 use roadstead_model::{
@@ -34,9 +35,20 @@ pub fn subjects(inputs: &Inputs<'_>) -> Subjects {
     let nodes = Nodes::survey(inputs);
     let mut subjects = Subjects::default();
     let mut sentinels = Sentinels::new();
+    let mut shared: BTreeMap<SourceName, Rc<Candidates<'_>>> = BTreeMap::new();
     for assignment in &inputs.assignments.services {
         let Some(service) = inputs.snapshot.services.get(&assignment.service) else { continue };
-        let rows = Candidates::of(inputs, &nodes, service);
+        let rows = match service.traffic_policy {
+            TrafficPolicy::Cluster => {
+                let source = &service.key.source;
+                let of_source = || Rc::new(Candidates::of(&nodes, source, None));
+                Rc::clone(shared.entry(source.clone()).or_insert_with(of_source))
+            }
+            TrafficPolicy::Local => {
+                let ready = ready_nodes(inputs, service);
+                Rc::new(Candidates::of(&nodes, &service.key.source, ready.as_ref()))
+            }
+        };
         for claim in &assignment.ports {
             let Some(port) = port_of(service, *claim) else { continue };
             let Ok(node_port) = servable(port) else { continue };
@@ -51,7 +63,7 @@ pub fn subjects(inputs: &Inputs<'_>) -> Subjects {
         if let (TrafficPolicy::Local, Some(port)) =
             (service.traffic_policy, service.health_check_node_port)
         {
-            let keys = rows.rows.iter().map(|row| (service.key.clone(), row.address));
+            let keys = rows.all().map(|row| (service.key.clone(), row.address));
             subjects.locals.extend(keys.map(|key| (key, port)));
         }
     }
@@ -59,27 +71,28 @@ pub fn subjects(inputs: &Inputs<'_>) -> Subjects {
     subjects
 }
 
-/// Rows that may serve a Service.
+/// Rows that may serve a Service, by family: those that pass, and those that fail.
 struct Candidates<'a> {
-    rows: Vec<&'a Row>,
+    v4: (Vec<&'a Row>, Vec<&'a Row>),
+    v6: (Vec<&'a Row>, Vec<&'a Row>),
 }
 
 impl<'a> Candidates<'a> {
-    fn of(inputs: &Inputs<'_>, nodes: &'a Nodes, service: &Service) -> Self {
-        let with_endpoints: Option<BTreeSet<&str>> = match service.traffic_policy {
-            TrafficPolicy::Cluster => None,
-            TrafficPolicy::Local => inputs.snapshot.endpoints.get(&service.key).map(|endpoints| {
-                let ready = endpoints.endpoints.iter().filter(|endpoint| endpoint.ready);
-                ready.filter_map(|endpoint| endpoint.node.as_deref()).collect()
-            }),
+    fn of(nodes: &'a Nodes, source: &SourceName, named: Option<&BTreeSet<&str>>) -> Self {
+        let of_family = |family| {
+            let rows = nodes.of(source, family).iter().map(|index| &nodes.rows[*index]);
+            let usable = rows.filter(|row| {
+                matches!(row.standing, Standing::Usable(_))
+                    && named.is_none_or(|named| named.contains(&*row.node.name))
+            });
+            usable.partition(|row| !fails(row))
         };
-        let source = &service.key.source;
-        let rows = [Family::V4, Family::V6].into_iter().flat_map(|f| nodes.of(source, f));
-        let usable = rows.map(|index| &nodes.rows[*index]).filter(|row| {
-            matches!(row.standing, Standing::Usable(_))
-                && with_endpoints.as_ref().is_none_or(|nodes| nodes.contains(&*row.node.name))
-        });
-        Self { rows: usable.collect() }
+        Self { v4: of_family(Family::V4), v6: of_family(Family::V6) }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'a Row> {
+        let (v4, v6) = (&self.v4, &self.v6);
+        v4.0.iter().chain(&v4.1).chain(&v6.0).chain(&v6.1).copied()
     }
 
     /// The nodes to try first: of each family of the Service's addresses, those after a place that
@@ -89,16 +102,24 @@ impl<'a> Candidates<'a> {
             assignment.addresses.iter().map(|address| Family::of(*address)).collect();
         let mut first = Vec::new();
         for family in families {
-            let of_family = self.rows.iter().filter(|row| Family::of(row.address) == family);
-            let (good, failing): (Vec<&Row>, Vec<&Row>) =
-                of_family.copied().partition(|row| !fails(row));
-            let rows = if good.is_empty() { failing } else { good };
+            let (passing, failing) = match family {
+                Family::V4 => &self.v4,
+                Family::V6 => &self.v6,
+            };
+            let rows = if passing.is_empty() { failing } else { passing };
             let start = place(assignment, claim, rows.len());
             let turned = rows.iter().cycle().skip(start).take(FIRST_NODES.min(rows.len()));
             first.extend(turned.map(|row| row.address));
         }
         first
     }
+}
+
+/// The nodes with ready endpoints of a Service; `None` where no EndpointSlice is known.
+fn ready_nodes<'a>(inputs: &Inputs<'a>, service: &Service) -> Option<BTreeSet<&'a str>> {
+    let endpoints = inputs.snapshot.endpoints.get(&service.key)?;
+    let ready = endpoints.endpoints.iter().filter(|endpoint| endpoint.ready);
+    Some(ready.filter_map(|endpoint| endpoint.node.as_deref()).collect())
 }
 
 fn fails(row: &Row) -> bool {
