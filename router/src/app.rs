@@ -17,7 +17,7 @@ use roadstead_daemon::{
     ready::Readiness,
     signals::{Signals, Told},
 };
-use roadstead_model::{Problem, config::Config, local::Programmed};
+use roadstead_model::{config::Config, local::Programmed};
 use roadstead_netlink::Netlink;
 use roadstead_router_bpf::Error;
 use tokio::sync::{mpsc, watch};
@@ -39,7 +39,7 @@ const SWEPT: usize = 1;
 
 /// Runs until SIGTERM.
 pub(crate) async fn run(file: &Path) -> Result<()> {
-    let config = Arc::new(read(file)?);
+    let config = Arc::new(roadstead_config::load_and_warn(file)?);
     let state = config.paths.state_of("router");
     let _lock = DirectoryLock::take(&state)?;
     let signals = Signals::install().context("cannot install signal handlers")?;
@@ -84,14 +84,14 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
         () = sweep::run(sweep, retired_out, swept_in) => Ok(()),
         result = kernel::follow(events, events_in) => result,
         () = server.serve(move |call| Arc::clone(&api).answer(call)) => Ok(()),
-        () = scraped(scrape) => Ok(()),
+        () = http::serve(scrape) => Ok(()),
         () = notify::watchdog() => Ok(()),
     }
 }
 
 /// Loads and pins the programs, and attaches them to the legs that are there.
 pub(crate) async fn load(file: &Path) -> Result<()> {
-    let config = read(file)?;
+    let config = roadstead_config::load_and_warn(file)?;
     let loaded = kernel::load(&config)?;
     let (flows, kept) = (loaded.capacity.flows, loaded.kept_maps);
     tracing::info!(flows, kept, replaced = loaded.replaced.len(), "the dataplane is loaded");
@@ -159,7 +159,7 @@ async fn until_stopped(
 
 /// A configuration is taken whole or not at all.
 fn reloaded(file: &Path, old: &Config) -> Result<Config> {
-    let new = read(file)?;
+    let new = roadstead_config::load_and_warn(file)?;
     if new.paths != old.paths || new.router.metrics != old.router.metrics {
         return Err(anyhow!("[paths] and router.metrics change with a restart only"));
     }
@@ -167,24 +167,4 @@ fn reloaded(file: &Path, old: &Config) -> Result<Config> {
         return Err(anyhow!("router.flows changes with a reboot only: the table holds its flows"));
     }
     Ok(new)
-}
-
-fn read(file: &Path) -> Result<Config> {
-    let loaded = roadstead_config::load(file).map_err(|problems| refused(&problems))?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(loaded.config)
-}
-
-fn refused(problems: &[Problem]) -> anyhow::Error {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    anyhow!("the configuration cannot be used:\n{}", lines.join("\n"))
-}
-
-async fn scraped(scrape: Option<http::Metrics>) {
-    match scrape {
-        Some(scrape) => scrape.serve().await,
-        None => std::future::pending().await,
-    }
 }

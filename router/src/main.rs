@@ -44,25 +44,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    roadstead_daemon::log::init();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "the runtime could not be started");
-            return ExitCode::FAILURE;
+    roadstead_daemon::process::run("roadstead-router", async {
+        match args.command {
+            None => app::run(&args.config).await,
+            Some(Command::Load) => app::load(&args.config).await,
         }
-    };
-    let outcome = match args.command {
-        None => runtime.block_on(app::run(&args.config)),
-        Some(Command::Load) => runtime.block_on(app::load(&args.config)),
-    };
-    // A sweep on a blocking thread is not waited for: stopping between two batches is safe.
-    runtime.shutdown_background();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "roadstead-router stops");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }

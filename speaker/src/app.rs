@@ -27,7 +27,7 @@ use roadstead_daemon::{
     signals::{Signals, Told},
 };
 use roadstead_model::{
-    Problem, Snapshot,
+    Snapshot,
     config::Config,
     local::{Assignments, Done, Refusal},
 };
@@ -58,7 +58,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs the speaker until it is told to stop.
 pub(crate) async fn run(file: &Path) -> Result<()> {
-    let config = Arc::new(load(file).map_err(|problems| refused(&problems))?);
+    let config = Arc::new(roadstead_config::load_and_warn(file)?);
     let state = config.paths.state_of("speaker");
     let _lock = DirectoryLock::take(&state)?;
     let signals = Signals::install().context("cannot install signal handlers")?;
@@ -98,19 +98,13 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     };
     let client = local::Client::new(config.paths.socket_of("router"));
     let serve = server.serve(move |call| api.clone().answer(call));
-    let scraped = async {
-        match scrape {
-            Some(scrape) => scrape.serve().await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         result = speaker.run() => result,
         () = follower.run() => Err(anyhow!("the rtnetlink socket closed")),
         () = programmed::follow(client, heard_in) => Ok(()),
         result = l2::run(l2_orders_out, seen_in, metrics.l2) => result,
         () = serve => Ok(()),
-        () = scraped => Ok(()),
+        () = http::serve(scrape) => Ok(()),
         () = announce_readiness(readiness) => Ok(()),
         () = notify::watchdog() => Ok(()),
     }
@@ -121,19 +115,6 @@ async fn announce_readiness(readiness: Readiness) {
     tracing::info!("ready");
     notify::ready();
     std::future::pending::<()>().await;
-}
-
-fn load(file: &Path) -> Result<Config, Vec<Problem>> {
-    let loaded = roadstead_config::load(file)?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(loaded.config)
-}
-
-fn refused(problems: &[Problem]) -> anyhow::Error {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    anyhow!("the configuration cannot be used:\n{}", lines.join("\n"))
 }
 
 /// The watch on the sources; dropping it ends it.
@@ -295,7 +276,7 @@ impl Speaker {
     }
 
     fn reloaded(&mut self) -> Result<()> {
-        let config = load(&self.file).map_err(|problems| refused(&problems))?;
+        let config = roadstead_config::load_and_warn(&self.file)?;
         let old = &self.control.config;
         if config.paths != old.paths || config.speaker.metrics != old.speaker.metrics {
             return Err(anyhow!("[paths] and speaker.metrics change with a restart only"));

@@ -27,25 +27,11 @@ mod store;
 #[command(version = roadstead_daemon::VERSION)]
 struct Args {
     /// The configuration; files in conf.d beside it are read after it.
-    #[arg(long, value_name = "FILE", default_value = "/etc/roadstead/roadstead.toml")]
+    #[arg(long, value_name = "FILE", default_value = roadstead_config::MAIN_FILE)]
     config: PathBuf,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    roadstead_daemon::log::init();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "the runtime could not be started");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(app::run(&args.config)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "roadstead-speaker stops");
-            ExitCode::FAILURE
-        }
-    }
+    roadstead_daemon::process::run("roadstead-speaker", app::run(&args.config))
 }

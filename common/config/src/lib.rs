@@ -82,6 +82,7 @@ mod tests;
 
 use std::{
     ffi::OsString,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -137,6 +138,31 @@ fn variables() -> impl Iterator<Item = (String, String)> {
     let text = |os: OsString| os.into_string().ok();
     std::env::vars_os().filter_map(move |(name, value)| Some((text(name)?, text(value)?)))
 }
+
+/// Loads as a daemon does: warnings are logged, and a refusal is one error.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_and_warn(main: &Path) -> Result<Config, Refused> {
+    let loaded = load(main).map_err(Refused)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(loaded.config)
+}
+
+/// A configuration that may not be used, with every problem on a line of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused(pub Vec<Problem>);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration cannot be used:")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n{problem}"))
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// Checks texts as if they were the files of those names, in this order, with an environment.
 ///

@@ -72,6 +72,14 @@ impl Metrics {
     }
 }
 
+/// Serves where there is something to serve; never ends.
+pub async fn serve(metrics: Option<Metrics>) {
+    match metrics {
+        Some(metrics) => metrics.serve().await,
+        None => std::future::pending().await,
+    }
+}
+
 fn answer(
     request: &Request<Incoming>,
     registry: &Registry,
