@@ -5,9 +5,14 @@ use std::{
     ffi::OsStr,
     fs::{self, Metadata},
     io::{self, Read},
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
 };
+
+use nix::libc::O_NONBLOCK;
 
 /// Largest file that is read.
 pub const MAX_FILE_BYTES: u64 = 8 << 20;
@@ -110,7 +115,9 @@ pub fn read(path: &Path, stamp: &Stamp) -> Result<String, ReadError> {
         io::ErrorKind::NotFound => ReadError::Changing,
         _ => ReadError::Io(error),
     };
-    let file = fs::File::open(path).map_err(gone)?;
+    // Never to wait: a FIFO may have taken the file's place, and some of /proc's files wait too.
+    let mut options = fs::OpenOptions::new();
+    let file = options.read(true).custom_flags(O_NONBLOCK).open(path).map_err(gone)?;
     let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or(0).saturating_add(1));
     (&file)
         .take(MAX_FILE_BYTES.saturating_add(1))

@@ -153,3 +153,17 @@ fn a_file_is_read_as_it_was_seen_or_not_at_all() {
     let stamp = seen.files.get(path).expect("a file");
     assert!(matches!(read(path, stamp), Err(ReadError::NotText)));
 }
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+    let root = tempfile::tempdir().expect("a directory");
+    let path = root.path().join("web.yaml");
+    write(root.path(), "web.yaml");
+    let stamp = scan(root.path()).expect("readable").files[&path];
+    fs::remove_file(&path).expect("removed");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let (done, outcome) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(read(&path, &stamp)));
+    let outcome = outcome.recv_timeout(std::time::Duration::from_secs(10)).expect("no waiting");
+    assert!(matches!(outcome, Err(ReadError::Changing)), "{outcome:?}");
+}
