@@ -528,8 +528,11 @@ impl Remembering {
         {
             tracing::error!(%error, "the assignments are not kept over a restart");
         }
+        // What could not be written is tried again with the next plan.
+        if failed.is_none() {
+            self.written = memory;
+        }
         self.failed = failed;
-        self.written = memory;
     }
 }
 
