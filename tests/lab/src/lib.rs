@@ -15,6 +15,7 @@
 //! | [`node`], [`load`] | the NodePort responder and the load generator |
 //! | [`capture`], [`impair`] | what was on the wire; loss, cuts |
 //! | [`pattern`] | bytes that tell what became of them |
+//! | [`wire`] | delay, loss, reordering in user space |
 //! | [`wait`] | the only place that polls, always with a bound |
 //!
 //! The library holds no knowledge of the product beyond its contract: flags, files, `status`.
@@ -37,6 +38,7 @@ pub mod supervisor;
 pub mod topology;
 pub mod unit;
 pub mod wait;
+pub mod wire;
 
 pub use capture::Capture;
 pub use edge::Edge;

@@ -1,6 +1,9 @@
 //! Bytes that tell a swapped, lost or doubled segment, and their sum.
 
-/// So many bytes, always the same ones; no two places of a few MiB look alike.
+/// After how many bytes they repeat: a prime, so that no two segments of one size are alike.
+const PERIOD: usize = 65_521;
+
+/// So many bytes, always the same ones.
 pub fn bytes(count: usize) -> Vec<u8> {
     let mut state: u32 = 0x9e37_79b9;
     let next = || {
@@ -10,7 +13,10 @@ pub fn bytes(count: usize) -> Vec<u8> {
         state ^= state << 5;
         state.to_be_bytes()[0]
     };
-    std::iter::repeat_with(next).take(count).collect()
+    let period: Vec<u8> = std::iter::repeat_with(next).take(PERIOD).collect();
+    let mut all = period.repeat(count.div_ceil(PERIOD));
+    all.truncate(count);
+    all
 }
 
 /// FNV-1a of 64 bits.

@@ -22,6 +22,7 @@ use crate::{
     artifacts::{self, RunDir},
     host::{Host, Leg, Mac, set_sysctl},
     netns::{self, Namespace},
+    wire,
 };
 
 /// Sysctls of every namespace, set before its first link: no wait for duplicate address
@@ -52,6 +53,8 @@ struct HostPlan {
     gateways: Vec<IpAddr>,
     routes: Vec<String>,
     forwarding: bool,
+    /// Interfaces behind a wire.
+    wired: Vec<String>,
 }
 
 /// Describes one host of a [`Topology`].
@@ -80,6 +83,7 @@ impl Topology {
             gateways: Vec::new(),
             routes: Vec::new(),
             forwarding: false,
+            wired: Vec::new(),
         });
         HostBuilder(&mut self.hosts[index])
     }
@@ -104,7 +108,15 @@ impl Topology {
         for (index, host) in self.hosts.iter().enumerate() {
             lab.add_namespace(&host.name, legs(index, host)?, host.gateways.clone())?;
         }
-        lab.wire_up(&self.segments())?;
+        for host in &self.hosts {
+            host.wired.iter().try_for_each(|interface| lab.add_wire(&host.name, interface))?;
+        }
+        lab.wire_up(&self.segments()?)?;
+        for host in &self.hosts {
+            for interface in &host.wired {
+                lab.host(&wire::name(&host.name, interface))?.link("outer", true)?;
+            }
+        }
         for host in &self.hosts {
             lab.configure(host)?;
         }
@@ -112,17 +124,35 @@ impl Topology {
         Ok(lab)
     }
 
-    /// The members of each segment: (host, interface).
-    fn segments(&self) -> BTreeMap<String, Vec<(String, String)>> {
-        let mut segments: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-        for host in &self.hosts {
-            for (index, (segment, _)) in host.legs.iter().enumerate() {
-                let member = (host.name.clone(), format!("eth{index}"));
-                segments.entry(segment.clone()).or_default().push(member);
+    /// What is plugged into each segment.
+    fn segments(&self) -> Result<BTreeMap<String, Vec<End>>> {
+        let mut segments: BTreeMap<String, Vec<End>> = BTreeMap::new();
+        for (number, host) in self.hosts.iter().enumerate() {
+            for (leg, (segment, _)) in legs(number, host)?.iter().zip(&host.legs) {
+                let port = format!("{}-{}", host.name, leg.interface);
+                let end = if host.wired.contains(&leg.interface) {
+                    let wire = wire::name(&host.name, &leg.interface);
+                    End { host: wire, interface: "outer".to_owned(), mac: None, port }
+                } else {
+                    let (host, interface) = (host.name.clone(), leg.interface.clone());
+                    End { host, interface, mac: Some(leg.mac), port }
+                };
+                segments.entry(segment.clone()).or_default().push(end);
             }
         }
-        segments
+        Ok(segments)
     }
+}
+
+/// An interface that is plugged into a segment.
+struct End {
+    /// The namespace it is in.
+    host: String,
+    /// Its name there.
+    interface: String,
+    mac: Option<Mac>,
+    /// What the port of the switch is called, where there is one.
+    port: String,
 }
 
 impl HostBuilder<'_> {
@@ -135,6 +165,15 @@ impl HostBuilder<'_> {
         let parse = |text: S| text.as_ref().parse().expect("an address with its prefix length");
         let addresses = addresses.into_iter().map(parse).collect();
         self.0.legs.push((segment.to_owned(), addresses));
+        self
+    }
+
+    /// Puts a [`wire::Wire`] between the last leg and its segment; nothing passes until it is
+    /// started.
+    #[must_use]
+    pub fn wired(self) -> Self {
+        let last = self.0.legs.len().saturating_sub(1);
+        self.0.wired.push(format!("eth{last}"));
         self
     }
 
@@ -262,22 +301,22 @@ impl Lab {
         Ok(())
     }
 
-    /// Makes the links: from the switch for bridges, from the first host for pairs.
-    fn wire_up(&self, segments: &BTreeMap<String, Vec<(String, String)>>) -> Result<()> {
+    /// Makes the links: from the switch for bridges, from the first end for pairs.
+    fn wire_up(&self, segments: &BTreeMap<String, Vec<End>>) -> Result<()> {
         let mut batches: BTreeMap<&str, String> = BTreeMap::new();
-        for (segment, members) in segments {
-            match members.as_slice() {
+        for (segment, ends) in segments {
+            match ends.as_slice() {
                 [] | [_] => bail!("segment {segment} wants at least two legs"),
                 [a, b] => {
-                    let batch = batches.entry(&a.0).or_default();
-                    writeln!(batch, "{}", self.pair(&a.0, &a.1, a, b)?)?;
+                    let batch = batches.entry(&a.host).or_default();
+                    writeln!(batch, "{}", self.veth(&a.interface, a.mac, b)?)?;
                 }
                 _ => {
                     let batch = batches.entry(SWITCH).or_default();
                     writeln!(batch, "link add name {segment} type bridge\nlink set {segment} up")?;
-                    for member in members {
-                        let port = format!("{}-{}", member.0, member.1);
-                        writeln!(batch, "{}", self.port(&port, member)?)?;
+                    for end in ends {
+                        let port = &end.port;
+                        writeln!(batch, "{}", self.veth(port, None, end)?)?;
                         writeln!(batch, "link set {port} master {segment}\nlink set {port} up")?;
                     }
                 }
@@ -289,26 +328,32 @@ impl Lab {
         Ok(())
     }
 
-    fn port(&self, port: &str, member: &(String, String)) -> Result<String> {
-        let far = self.host(&member.0)?;
-        let mac = far.leg(&member.1)?.mac;
-        let namespace = far.namespace.name();
+    /// The line that makes a veth with its near end here and its far end where `far` is.
+    fn veth(&self, near: &str, mac: Option<Mac>, far: &End) -> Result<String> {
+        let address = |mac: Option<Mac>| mac.map_or(String::new(), |mac| format!(" address {mac}"));
+        let (near_mac, far_mac) = (address(mac), address(far.mac));
+        let namespace = self.host(&far.host)?.namespace.name();
+        let peer = &far.interface;
         Ok(format!(
-            "link add name {port} type veth peer name {} address {mac} netns {namespace}",
-            member.1
+            "link add name {near}{near_mac} type veth peer name {peer}{far_mac} netns {namespace}"
         ))
     }
 
-    fn pair(
-        &self,
-        host: &str,
-        interface: &str,
-        near: &(String, String),
-        far: &(String, String),
-    ) -> Result<String> {
-        let mac = self.host(host)?.leg(&near.1)?.mac;
-        let line = self.port(interface, far)?;
-        Ok(line.replacen(" type veth", &format!(" address {mac} type veth"), 1))
+    /// The namespaces of wires, with their end towards the host; the other end is a segment's.
+    fn add_wire(&mut self, host: &str, interface: &str) -> Result<()> {
+        let name = wire::name(host, interface);
+        self.add_namespace(&name, Vec::new(), Vec::new())?;
+        let mac = self.host(host)?.leg(interface)?.mac;
+        let far = End {
+            host: host.to_owned(),
+            interface: interface.to_owned(),
+            mac: Some(mac),
+            port: String::new(),
+        };
+        let line = self.veth("inner", None, &far)?;
+        let wire = self.host(&name)?;
+        wire.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+        wire.feed(&["ip", "-batch", "-"], &format!("{line}\nlink set inner up\n")).map(drop)
     }
 
     /// Addresses, routes and forwarding of one host.

@@ -1,12 +1,18 @@
 //! The lab, tried on itself with the kernel's own tools: no daemon takes part.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use roadstead_lab::{
-    Capture, Host, Lab, Load, Node, Supervisor, eventually, impair::Direction, netns, presets,
+    Capture, Host, Lab, Load, Node, Supervisor, Topology, eventually,
+    impair::Direction,
+    netns, presets,
     process::Program,
+    wire::{Rules, Wire},
 };
 
 const SOON: Duration = Duration::from_secs(5);
@@ -153,6 +159,7 @@ fn an_impairment_acts_until_it_is_dropped() -> Result<()> {
     ensure!(ping(near, "192.0.2.2").is_err(), "ARP passes");
     ping(near, "2001:db8:1::2")?;
     drop(deaf);
+    near.forget_neighbours()?;
     ping(near, "192.0.2.2")?;
     let cut = lab.switch()?.cut("edge-eth0")?;
     ensure!(ping(near, "2001:db8:1::2").is_err(), "a cut link carries");
@@ -186,4 +193,30 @@ fn a_lab_is_built_within_bounds() -> Result<()> {
     // About half a second alone; the bound leaves room for a loaded machine.
     ensure!(took < Duration::from_secs(10), "building took {took:?}");
     lab.host("nobody").err().context("a host that is not there was found").map(drop)
+}
+
+#[test]
+fn a_wire_delays_loses_and_cuts() -> Result<()> {
+    let mut plan = Topology::new();
+    let _ = plan.host("left").leg("cable", ["192.0.2.1/24", "2001:db8:1::1/64"]).wired();
+    let _ = plan.host("right").leg("cable", ["192.0.2.2/24", "2001:db8:1::2/64"]);
+    let lab = plan.build("lab-wire")?;
+    let wire = Wire::start(&lab, "left", "eth0", 7)?;
+    let (left, right) = (lab.host("left")?, lab.host("right")?);
+    ping(left, "192.0.2.2")?;
+    ping(left, "2001:db8:1::2")?;
+    wire.set(Rules { delay: Duration::from_millis(40), ..Rules::default() });
+    let began = Instant::now();
+    ping(left, "192.0.2.2")?;
+    ensure!(began.elapsed() >= Duration::from_millis(80), "40 ms each way: {:?}", began.elapsed());
+    wire.set(Rules { cut: true, ..Rules::default() });
+    ensure!(ping(left, "192.0.2.2").is_err(), "a cut wire carries");
+    wire.set(Rules { loss: 300, ..Rules::default() });
+    let node = Node::start(right, &lab.logs(), &[])?;
+    let to = SocketAddr::new(node.host().v4()?.into(), 30000);
+    let load = Load::udp(to, 4).rate(200).count(200).timeout(Duration::from_millis(300));
+    let report = load.run(left, &lab.logs())?;
+    ensure!(report.lost > 20 && report.ok > 20, "about half should be lost: {report:?}");
+    wire.set(Rules { jitter: Duration::from_millis(5), ..Rules::default() });
+    Load::keep_alive(to, 4).rate(100).count(100).run(left, &lab.logs())?.all_answered()
 }
