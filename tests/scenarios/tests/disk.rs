@@ -1,0 +1,148 @@
+//! A disk that takes nothing any more.
+//!
+//! Input: a state directory on a small file system that is full, or read-only. Output: what is held
+//! stays held and served; nothing new is announced that a restart would forget; a message; all of it
+//! mends itself once there is room. On the wire: no announcement of what is not on the disk.
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::signal::Signal,
+};
+use roadstead_lab::{
+    edge::{DaemonName, ServiceYaml},
+    eventually, presets, throughout,
+};
+use roadstead_scenarios::{
+    World, ask, scenario,
+    world::{SOON, one_pool},
+};
+
+/// A file system of 1 MiB over the speaker's state directory.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn over(path: PathBuf) -> Result<Self> {
+        fs::create_dir_all(&path)?;
+        let data = Some("size=1m");
+        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), data)
+            .with_context(|| format!("cannot mount a tmpfs on {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// A read-only file system over it, as after an error of the disk. (The first one cannot be
+    /// made read-only from outside while the daemon's lock is open.)
+    fn cover(&self) -> Result<()> {
+        let none = None::<&str>;
+        Ok(mount(Some("tmpfs"), &self.0, Some("tmpfs"), MsFlags::MS_RDONLY, none)?)
+    }
+
+    fn uncover(&self) -> Result<()> {
+        Ok(umount2(&self.0, MntFlags::MNT_DETACH)?)
+    }
+
+    /// Leaves no room for anything.
+    fn fill(&self) -> Result<()> {
+        let mut filler = File::create(self.0.join("filler"))?;
+        for _ in 0..1024 {
+            if let Err(error) = filler.write_all(&[1; 4096]) {
+                ensure!(error.kind() == ErrorKind::StorageFull, "{error}");
+                return Ok(());
+            }
+        }
+        bail!("4 MiB fit into 1 MiB")
+    }
+
+    fn empty(&self) -> Result<()> {
+        Ok(fs::remove_file(self.0.join("filler"))?)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+fn web(name: &str, node_port: u16) -> ServiceYaml {
+    ServiceYaml::new(name).tcp(80, node_port)
+}
+
+/// Waits until status tells of the disk, or no longer does.
+fn wait_told(world: &World, disk: &Disk, told: bool) -> Result<()> {
+    let directory = disk.0.display().to_string();
+    eventually(&format!("status tells of the disk: {told}"), SOON, || {
+        let text = String::from_utf8(world.edge.cli(&["status"])?.stdout)?;
+        ensure!(text.contains(&directory) == told, "{text}");
+        Ok(())
+    })
+}
+
+fn with_a_disk(
+    test: &str,
+    body: impl FnOnce(&mut World, &Disk, SocketAddr) -> Result<()>,
+) -> Result<()> {
+    scenario(
+        || World::prepare(&presets::routed(2), test, &one_pool()),
+        |world| {
+            let disk = Disk::over(world.edge.state().join("speaker"))?;
+            world.start_daemons()?;
+            let held = world.serve_at("held", &web("held", 30000), 80)?;
+            body(world, &disk, held)?;
+            world.edge.stop_daemon(DaemonName::Speaker);
+            Ok(())
+        },
+    )
+}
+
+#[test]
+fn a_read_only_disk_holds_new_addresses_back_until_it_is_writable() -> Result<()> {
+    with_a_disk("disk-read-only", |world, disk, held| {
+        disk.cover()?;
+        world.edge.manifests.service(&web("new", 30001))?;
+        wait_told(world, disk, true)?;
+        throughout("nothing new is announced", Duration::from_secs(1), || {
+            let status = world.edge.status()?;
+            let new = status.service("default/new")?;
+            ensure!(new.announced.is_empty(), "{new:?}");
+            ask::tcp(world.client()?, held).map(drop)
+        })?;
+        disk.uncover()?;
+        let new = world.edge.wait_announced("default/new", SOON)?;
+        wait_told(world, disk, false)?;
+        ask::tcp(world.client()?, SocketAddr::new(new[0], 80))?;
+        world.edge.restart(DaemonName::Speaker, Signal::SIGKILL)?;
+        let after = world.edge.wait_announced("default/new", SOON)?;
+        ensure!(after == new, "the ledger forgot {new:?}: {after:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn with_a_full_disk_nothing_is_announced_that_a_restart_would_forget() -> Result<()> {
+    with_a_disk("disk-full", |world, disk, held| {
+        disk.fill()?;
+        // The file that the ledger replaces makes room for the ledger: this one may get through.
+        world.edge.manifests.service(&web("new", 30001))?;
+        wait_told(world, disk, true)?;
+        let status = world.edge.status()?;
+        let announced = !status.service("default/new")?.announced.is_empty();
+        let before = status.service("default/new")?.addresses.clone();
+        world.edge.restart(DaemonName::Speaker, Signal::SIGKILL)?;
+        world.edge.wait_announced("default/held", SOON)?;
+        ask::tcp(world.client()?, held)?;
+        disk.empty()?;
+        let after = world.edge.wait_announced("default/new", SOON)?;
+        ensure!(!announced || after == before, "{before:?} was forgotten for {after:?}");
+        wait_told(world, disk, false)?;
+        ask::tcp(world.client()?, SocketAddr::new(after[0], 80)).map(drop)
+    })
+}

@@ -1,0 +1,158 @@
+//! SIGHUP: a new configuration while everything runs.
+//!
+//! Input: a pool more, a bad file, a pool less that is in use; a drain with a deadline. Output: the
+//! new pool is used; what cannot be is refused whole and says why; an established flow lives until
+//! its node's deadline. On the wire: after the deadline a reset, not before.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow, ensure};
+use roadstead_lab::{
+    Load,
+    edge::{DaemonName, ServiceYaml},
+    eventually, presets,
+};
+use roadstead_scenarios::{
+    World, ask, scenario,
+    world::{SOON, one_pool},
+};
+
+const MORE: &str = "[[pool]]\nname = \"more\"\naddresses = [\"192.0.2.60-192.0.2.61\"]\n\
+                    auto_assign = false\n";
+
+/// NodePorts are unique in a cluster.
+fn web(name: &str) -> ServiceYaml {
+    let node_port = if name == "web" { 30000 } else { 30001 };
+    ServiceYaml::new(name).tcp(80, node_port)
+}
+
+fn reload(world: &World, toml: &str) -> Result<()> {
+    world.edge.configure(toml)?;
+    DaemonName::ALL.iter().try_for_each(|daemon| world.edge.reload(*daemon))
+}
+
+/// Waits until a daemon's log tells of something.
+fn wait_logged(world: &World, daemon: DaemonName, words: &[&str]) -> Result<()> {
+    let log = world.edge.daemon(daemon)?.program().stderr();
+    eventually(&format!("{words:?} in the log of the {}", daemon.as_str()), SOON, || {
+        let text = std::fs::read_to_string(&log)?;
+        let found = text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        ensure!(found, "it ends with {:?}", text.lines().last());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_pool_more_is_used_and_costs_nothing() -> Result<()> {
+    scenario(
+        || World::routed("reload-pool"),
+        |world| {
+            let to = world.serve_at("web", &web("web"), 80)?;
+            let load = Load::connect(to).start(world.client()?, &world.lab.logs())?;
+            world.edge.manifests.service(&web("later").pool("more"))?;
+            world.edge.wait_reason("default/later", "NoSuchPool", SOON)?;
+            reload(world, &format!("{}\n{MORE}", one_pool()))?;
+            let later = world.edge.wait_announced("default/later", SOON)?;
+            ensure!(later == ["192.0.2.60".parse::<std::net::IpAddr>()?], "{later:?}");
+            ask::tcp(world.client()?, SocketAddr::new(later[0], 80))?;
+            load.finish()?.all_answered()
+        },
+    )
+}
+
+#[test]
+fn a_bad_file_is_refused_and_the_last_good_one_stays() -> Result<()> {
+    scenario(
+        || World::routed("reload-bad"),
+        |world| {
+            let to = world.serve_at("web", &web("web"), 80)?;
+            reload(world, "[[pool]]\nname = \"lan\"\naddresses = [\"192.0.2.300\"]\n")?;
+            for daemon in DaemonName::ALL {
+                wait_logged(world, daemon, &["the reload is refused"])?;
+            }
+            let other = ServiceYaml::new("other").tcp(80, 30001);
+            ask::tcp(world.client()?, world.serve_at("other", &other, 80)?)?;
+            ask::tcp(world.client()?, to).map(drop)
+        },
+    )
+}
+
+#[test]
+fn a_reload_that_would_orphan_an_address_names_the_services() -> Result<()> {
+    scenario(
+        || World::routed("reload-orphan"),
+        |world| {
+            let to = world.serve_at("web", &web("web"), 80)?;
+            let smaller = one_pool().replace("192.0.2.10-", "192.0.2.30-");
+            reload(world, &smaller)?;
+            let words = ["the reload is refused", "default/web", "192.0.2.10"];
+            wait_logged(world, DaemonName::Speaker, &words)?;
+            let still = world.edge.wait_announced("default/web", SOON)?;
+            ensure!(still == [to.ip()], "{still:?}");
+            ask::tcp(world.client()?, to).map(drop)
+        },
+    )
+}
+
+/// A connection that asks when told to.
+struct Long(TcpStream);
+
+impl Long {
+    fn open(world: &World, to: SocketAddr) -> Result<Self> {
+        let client = world.client()?.namespace().clone();
+        let stream = client.enter(|| Ok(TcpStream::connect(to)?))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        Ok(Self(stream))
+    }
+
+    /// The node that answers.
+    fn ask(&mut self) -> Result<String> {
+        self.0.write_all(b"GET / HTTP/1.1\r\nHost: vip\r\n\r\n")?;
+        let mut buffer = [0; 4096];
+        let length = self.0.read(&mut buffer)?;
+        ensure!(length > 0, "the connection is closed");
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        let node = text.split_whitespace().find_map(|word| word.strip_prefix("node="));
+        Ok(node.ok_or_else(|| anyhow!("an odd answer: {text}"))?.to_owned())
+    }
+}
+
+#[test]
+fn a_drained_nodes_flows_live_until_the_deadline() -> Result<()> {
+    const DEADLINE: Duration = Duration::from_secs(4);
+    let toml = one_pool()
+        .replace("[router.health]", "[router]\ndrain_deadline = \"4s\"\n\n[router.health]");
+    scenario(
+        || World::build(&presets::routed(2), "reload-drain", &toml),
+        |world| {
+            for vip in world.serve_web()? {
+                let to = SocketAddr::new(vip, 80);
+                let mut long = Long::open(world, to)?;
+                let node = long.ask()?;
+                let began = Instant::now();
+                world.edge.cli_ok(&["drain", "node", &node])?;
+                eventually("new flows go elsewhere", SOON, || {
+                    ensure!(ask::tcp(world.client()?, to)?.node != node);
+                    Ok(())
+                })?;
+                while began.elapsed() < DEADLINE - Duration::from_secs(1) {
+                    ensure!(long.ask()? == node, "an established flow moved before the deadline");
+                }
+                let error = eventually("the end of the flow", SOON, || match long.ask() {
+                    Ok(node) => Err(anyhow!("{node} still answers")),
+                    Err(error) => Ok(error),
+                })?;
+                ensure!(began.elapsed() >= DEADLINE, "cut before the deadline");
+                let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+                ensure!(kind == Some(std::io::ErrorKind::ConnectionReset), "not reset: {error:#}");
+                world.edge.cli_ok(&["undrain", "node", &node])?;
+                world.wait_healthy("default/web")?;
+            }
+            Ok(())
+        },
+    )
+}
