@@ -122,3 +122,45 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::gauge::Gauge;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    async fn ask(to: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(to).await.expect("connect");
+        let head = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("write");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("read");
+        answer
+    }
+
+    #[tokio::test]
+    async fn readiness_says_what_is_waited_for_and_health_does_not_ask() {
+        let mut registry = Registry::with_prefix("roadstead");
+        registry.register("things", "Things", Gauge::<i64>::default());
+        let readiness = Readiness::default();
+        let blocker = readiness.block("the first snapshot");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let metrics = Metrics::bind(any, registry, readiness).await.expect("bind");
+        let to = metrics.listener.local_addr().expect("an address");
+        let server = tokio::spawn(metrics.serve());
+        let waiting = ask(to, "GET /readyz").await;
+        assert!(waiting.starts_with("HTTP/1.1 503"), "{waiting}");
+        assert!(waiting.ends_with("waiting for the first snapshot\n"), "{waiting}");
+        assert!(ask(to, "GET /healthz").await.starts_with("HTTP/1.1 200"));
+        drop(blocker);
+        assert!(ask(to, "GET /readyz").await.starts_with("HTTP/1.1 200"));
+        assert!(ask(to, "GET /metrics").await.contains("\nroadstead_things 0\n"));
+        assert!(ask(to, "POST /metrics").await.starts_with("HTTP/1.1 405"));
+        assert!(ask(to, "GET /").await.starts_with("HTTP/1.1 404"));
+        server.abort();
+    }
+}
