@@ -1,6 +1,9 @@
 //! What the speaker tells people: its status on the local socket.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use roadstead_daemon::{VERSION, state::StateError};
 use roadstead_model::{
@@ -38,6 +41,7 @@ pub(crate) fn status(
     disk: Option<&StateError>,
 ) -> SpeakerStatus {
     let refused = &control.snapshot.refused;
+    let mut held = held(outcome);
     let keys: BTreeSet<&ServiceKey> =
         outcome.conditions.keys().chain(verdict.conditions.keys()).chain(refused.keys()).collect();
     SpeakerStatus {
@@ -46,21 +50,34 @@ pub(crate) fn status(
         problems: control.snapshot.problems.clone(),
         services: keys
             .into_iter()
-            .map(|key| service(key, refused.get(key).map(AsRef::as_ref), outcome, verdict))
+            .map(|key| {
+                let addresses = held.remove(key).unwrap_or_default();
+                service(key, addresses, refused.get(key).map(AsRef::as_ref), outcome, verdict)
+            })
             .collect(),
         pools: outcome.pools.clone(),
         drained: control.drained,
     }
 }
 
+/// What each Service holds.
+fn held(outcome: &Outcome) -> BTreeMap<&ServiceKey, Vec<IpAddr>> {
+    let mut held: BTreeMap<_, Vec<IpAddr>> = BTreeMap::new();
+    for holding in &outcome.addresses {
+        for key in &holding.live {
+            held.entry(key).or_default().push(holding.address);
+        }
+    }
+    held
+}
+
 fn service(
     key: &ServiceKey,
+    addresses: Vec<IpAddr>,
     refused: Option<&str>,
     outcome: &Outcome,
     verdict: &Verdict,
 ) -> SpeakerService {
-    let held = outcome.addresses.iter().filter(|holding| holding.live.contains(key));
-    let addresses: Vec<_> = held.map(|holding| holding.address).collect();
     let announced = addresses.iter().flat_map(|address| {
         verdict.answers.get(address).into_iter().flatten().map(|leg| Announced {
             address: *address,

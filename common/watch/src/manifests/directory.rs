@@ -37,6 +37,8 @@ pub const EMPTY_GRACE: Duration = Duration::from_secs(5);
 pub struct Directory {
     source: SourceName,
     files: BTreeMap<PathBuf, File>,
+    /// How many objects the files hold.
+    objects: usize,
     /// The parts of the directory that are in doubt, and why.
     doubts: BTreeMap<PathBuf, String>,
     /// Those of them that an operator's order made knowledge; each until it is over.
@@ -71,6 +73,7 @@ impl Directory {
         Self {
             source,
             files: BTreeMap::new(),
+            objects: 0,
             doubts: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             vacant: None,
@@ -94,14 +97,16 @@ impl Directory {
         let file = self.files.entry(path.to_path_buf()).or_default();
         let incomplete = matches!(parsed.reading, Reading::Broken | Reading::Nameless);
         file.unknown = incomplete && (file.unknown || first_sight && !self.read);
+        let others = self.objects.saturating_sub(file.items.len());
         file.take(path, parsed, now);
+        self.objects = others.saturating_add(file.items.len());
         file.share(&self.last);
     }
 
     /// A file that would make more objects than the directory may hold is not used.
     fn within_budget(&self, path: &Path, parsed: Parsed) -> Parsed {
-        let others = self.files.iter().filter(|(other, _)| *other != path);
-        let others: usize = others.map(|(_, file)| file.items.len()).sum();
+        let own = self.files.get(path).map_or(0, |file| file.items.len());
+        let others = self.objects.saturating_sub(own);
         if others.saturating_add(parsed.items.len()) <= MAX_OBJECTS {
             return parsed;
         }
@@ -118,7 +123,8 @@ impl Directory {
 
     /// A file was deleted, which is an order: its objects go.
     pub fn handle_removed(&mut self, path: &Path) {
-        self.files.remove(path);
+        let held = self.files.remove(path).map_or(0, |file| file.items.len());
+        self.objects = self.objects.saturating_sub(held);
     }
 
     /// The directory cannot be read: everything stays as it is.
@@ -151,6 +157,7 @@ impl Directory {
         for (path, file) in &mut self.files {
             file.unknown = false;
             if file.emptied.is_some() {
+                self.objects = self.objects.saturating_sub(file.items.len());
                 file.believe_empty(path);
             }
         }
@@ -173,6 +180,7 @@ impl Directory {
     pub fn handle_timeout(&mut self, now: Instant) {
         for (path, file) in &mut self.files {
             if file.emptied.is_some_and(|deadline| deadline <= now) {
+                self.objects = self.objects.saturating_sub(file.items.len());
                 file.believe_empty(path);
             }
         }
