@@ -6,6 +6,7 @@
 //! are answered for on the legs that the sample names.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::{IpAddr, SocketAddr},
 };
@@ -280,6 +281,49 @@ fn two_legs_serve_outside_and_inside() -> Result<()> {
             ensure!(ask::who_has(near, api)?.is_none(), "{api} is visible outside");
             is_at(n1, api, edge, "eth1")?;
             answered_by_a_node(n1, api, 80)
+        },
+    )
+}
+
+/// The names of the metrics that `etc/alerts.rules.yml` asks for.
+fn alerted_metrics() -> Result<BTreeSet<String>> {
+    let rules = sample("alerts.rules.yml")?;
+    let words = rules.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let names = words.filter(|word| word.starts_with("roadstead_")).map(str::to_owned);
+    Ok(names.collect())
+}
+
+/// An alert on a metric that nobody has never fires.
+#[test]
+fn the_sample_alerts_ask_for_metrics_that_there_are() -> Result<()> {
+    let alerted = alerted_metrics()?;
+    ensure!(alerted.len() >= 8, "the rules name {alerted:?}");
+    scenario(
+        || World::routed("samples-alerts"),
+        |world| {
+            let [vip, _] = world.serve_web()?;
+            // A first drop, so that there is something to count.
+            ask::refused(world.client()?, SocketAddr::new(vip, 81))?;
+            eventually("every metric of the alerts", 2 * SOON, || {
+                let mut text = String::new();
+                for port in [9641, 9642] {
+                    let own = SocketAddr::from(([127, 0, 0, 1], port));
+                    let body = ask::get(world.lab.edge()?, own, "/metrics")?;
+                    text.push_str(&String::from_utf8_lossy(&body));
+                    ensure!(ask::get(world.lab.edge()?, own, "/readyz")? == b"ok\n", "{port}");
+                    ensure!(ask::get(world.lab.edge()?, own, "/healthz")? == b"ok\n", "{port}");
+                }
+                let told = |name: &&String| {
+                    let sample = |line: &str| {
+                        line.strip_prefix(name.as_str())
+                            .is_some_and(|rest| rest.starts_with([' ', '{']))
+                    };
+                    text.lines().any(sample)
+                };
+                let missing: Vec<&String> = alerted.iter().filter(|name| !told(name)).collect();
+                ensure!(missing.is_empty(), "nobody counts {missing:?}");
+                Ok(())
+            })
         },
     )
 }
