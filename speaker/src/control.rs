@@ -48,6 +48,8 @@ pub(crate) struct Control {
     pub(crate) stale_config: Option<String>,
     /// What to tell of a ledger that was damaged when this run began.
     pub(crate) damaged_ledger: Option<String>,
+    /// Generation of the ledger as the last run left it.
+    before: u64,
     allocator: Allocator,
     gate: Gate,
     wire: BTreeMap<(IpAddr, Leg), Wire>,
@@ -84,6 +86,7 @@ impl Control {
         status: Publisher<SpeakerStatus>,
     ) -> Result<Self, StoreError> {
         let Stored { ledger, answers, damaged } = store.load()?;
+        let held: Vec<IpAddr> = ledger.addresses().keys().copied().collect();
         Ok(Self {
             config,
             snapshot: Arc::default(),
@@ -92,8 +95,9 @@ impl Control {
             drained: false,
             stale_config: None,
             damaged_ledger: damaged,
+            before: ledger.generation(),
             allocator: Allocator::restore(ledger),
-            gate: Gate::restore(answers),
+            gate: Gate::restore(answers, held),
             wire: BTreeMap::new(),
             conflicts: BTreeMap::new(),
             store,
@@ -191,7 +195,7 @@ impl Control {
             require_ready: self.config.speaker.require_ready,
             drained: self.drained,
             wire: &self.wire,
-            published: self.assignments.current().generation,
+            published: self.assignments.current().generation.max(self.before),
         })
     }
 

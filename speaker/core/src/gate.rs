@@ -84,7 +84,7 @@ pub struct Facts<'a> {
     pub drained: bool,
     /// What the announcer has seen.
     pub wire: &'a BTreeMap<(IpAddr, Leg), Wire>,
-    /// Generation of the assignments published last.
+    /// Generation of the assignments published last, by this run or the one before it.
     pub published: u64,
 }
 
@@ -130,6 +130,9 @@ pub struct Gate {
     open: BTreeSet<IpAddr>,
     /// Addresses answered for before a restart that the announcer has not spoken of yet.
     resumed: Answers,
+    /// Addresses held before a restart that were not to be answered for: the last run may have ended
+    /// before they were silent.
+    unsure: BTreeSet<IpAddr>,
     /// Addresses that were open, with the generation that tells the router to be silent.
     closing: BTreeMap<IpAddr, u64>,
     /// Services that the router has once called ready where they are, so that doubt holds them too.
@@ -157,9 +160,12 @@ enum Reason {
 }
 
 impl Gate {
-    /// A gate that goes on where the last run stopped: `answers` is what it kept on disk.
-    pub fn restore(answers: Answers) -> Self {
-        Self { open: answers.keys().copied().collect(), resumed: answers, ..Self::default() }
+    /// A gate that goes on where the last run stopped: `answers` is what it kept on disk, `held` are
+    /// all addresses of the ledger.
+    pub fn restore(answers: Answers, held: impl IntoIterator<Item = IpAddr>) -> Self {
+        let open: BTreeSet<IpAddr> = answers.keys().copied().collect();
+        let unsure = held.into_iter().filter(|address| !open.contains(address)).collect();
+        Self { open, resumed: answers, unsure, ..Self::default() }
     }
 
     /// Decides on every address. Level-triggered: the same facts give the same verdict again.
@@ -189,6 +195,7 @@ impl Gate {
     fn forget_unheld(&mut self, facts: &Facts<'_>) {
         let held: BTreeSet<IpAddr> = facts.holdings.iter().map(|h| h.address).collect();
         self.open.retain(|address| held.contains(address));
+        self.unsure.retain(|address| held.contains(address));
         self.resumed.retain(|address, _| held.contains(address));
         self.closing.retain(|address, _| held.contains(address));
         self.served.retain(|(address, _)| held.contains(address));
@@ -248,6 +255,7 @@ impl Gate {
     fn open(&mut self, holding: &Holding, facts: &Facts<'_>, verdict: &mut Verdict) {
         let address = holding.address;
         self.closing.remove(&address);
+        self.unsure.remove(&address);
         self.open.insert(address);
         if holding.kind == VipKind::Host || !holding.l2 {
             return;
@@ -272,7 +280,8 @@ impl Gate {
     fn close(&mut self, holding: &Holding, facts: &Facts<'_>, verdict: &mut Verdict) {
         let address = holding.address;
         self.resumed.remove(&address);
-        if self.open.remove(&address) && holding.kind == VipKind::Virtual {
+        let was_open = self.open.remove(&address) | self.unsure.remove(&address);
+        if was_open && holding.kind == VipKind::Virtual {
             self.closing.insert(address, facts.published.saturating_add(1));
         }
         if self.closing.contains_key(&address) && is_silent(address, &self.closing, facts) {

@@ -225,7 +225,7 @@ fn a_service_leaves_a_shared_address_at_once() {
 #[test]
 fn a_restart_goes_on_answering_before_anybody_has_spoken() {
     let mut world = World::new();
-    world.gate = Gate::restore(Answers::from([(address(), BTreeSet::from([leg()]))]));
+    world.gate = Gate::restore(Answers::from([(address(), BTreeSet::from([leg()]))]), [address()]);
     let verdict = world.step();
     assert_eq!(verdict.wanted[0].hold, Hold::Resume);
     assert!(verdict.answers.contains_key(&address()));
@@ -237,7 +237,7 @@ fn a_restart_goes_on_answering_before_anybody_has_spoken() {
 #[test]
 fn an_address_that_the_ledger_does_not_know_is_not_answered_for() {
     let mut world = World::new();
-    world.gate = Gate::restore(Answers::from([(address(), BTreeSet::from([leg()]))]));
+    world.gate = Gate::restore(Answers::from([(address(), BTreeSet::from([leg()]))]), [address()]);
     world.holdings.clear();
     let verdict = world.step();
     assert!(verdict.answers.is_empty() && verdict.wanted.is_empty());
@@ -250,4 +250,19 @@ fn the_hosts_own_address_is_never_announced() {
     let verdict = world.says(Serving::Ready).step();
     assert!(verdict.wanted.is_empty() && verdict.answers.is_empty());
     assert_eq!(world.reason(), "HostAddress");
+}
+
+#[test]
+fn what_was_closing_when_the_speaker_was_killed_is_not_released_before_it_is_silent() {
+    let mut world = World::new();
+    world.gate = Gate::restore(Answers::new(), [address()]);
+    world.published = 7;
+    let web = world.holdings[0].live.drain(..).next().unwrap();
+    world.holdings[0].leaving.push(web);
+    assert!(world.step().released.is_empty(), "the program may still answer");
+    world.says(Serving::Ready);
+    assert!(world.step().released.is_empty(), "the router has applied what came before");
+    world.published = 8;
+    world.says(Serving::Ready);
+    assert_eq!(world.step().released.len(), 1);
 }
