@@ -91,10 +91,6 @@ const INTERNAL: &[(&str, &[&str])] = &[
         "roadstead-bench",
         &["roadstead-lab", "roadstead-model", "roadstead-router-core", "roadstead-router-bpf"],
     ),
-    (
-        "roadstead-bench",
-        &["roadstead-lab", "roadstead-model", "roadstead-router-bpf", "roadstead-router-core"],
-    ),
     ("roadstead-scenarios", &["roadstead-lab", "roadstead-model"]),
     ("xtask", &[]),
 ];

@@ -70,14 +70,35 @@ fn a_client_with_affinity_keeps_to_one_node() {
         assert_eq!(nodes.len(), 1);
 
         let mine = usize::from(nodes.contains(&family.nodes[1]));
-        rig.put_table(sticky.table, &[family.backend(1 - mine), family.backend(mine)]);
+        rig.put_table(sticky.table, &[family.backend(1), family.backend(0)]);
         assert_eq!(nodes_of(&rig, &family, 31_000..31_050), nodes, "the table was shuffled");
-        rig.age("affinities", 0..4, 601);
         let backend = rig.backend(&family, mine, family.nodes[mine]);
         rig.put_backend(family.backend(mine), &Backend { mode: GONE, ..backend });
         rig.put_table(sticky.table, &[family.backend(1 - mine)]);
         let moved = nodes_of(&rig, &family, 32_000..32_050);
         assert_eq!(moved, BTreeSet::from([family.nodes[1 - mine]]));
+    }
+}
+
+#[test]
+fn affinity_ends_when_its_time_is_over() {
+    for family in FAMILIES {
+        let mut rig = Rig::serving();
+        let spread = rig.frontend(&family, HTTP, HTTP_NODE);
+        let sticky = Frontend { affinity_seconds: 600, ..spread };
+        rig.put_frontend(family.vip_at(HTTP), 6, &sticky);
+        let nodes = nodes_of(&rig, &family, 30_000..30_001);
+        let mine = usize::from(nodes.contains(&family.nodes[1]));
+        // The client's slot is the other node's from here on: memory alone leads to the first.
+        rig.put_table(sticky.table, &[family.backend(1), family.backend(0)]);
+
+        rig.age("affinities", 0..4, 590);
+        assert_eq!(nodes_of(&rig, &family, 31_000..31_001), nodes, "within its time");
+        rig.age("affinities", 0..4, 590);
+        assert_eq!(nodes_of(&rig, &family, 32_000..32_001), nodes, "a new flow begins it anew");
+        rig.age("affinities", 0..4, 601);
+        let moved = nodes_of(&rig, &family, 33_000..33_001);
+        assert_eq!(moved, BTreeSet::from([family.nodes[1 - mine]]), "its time is over");
     }
 }
 

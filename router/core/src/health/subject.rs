@@ -189,3 +189,21 @@ pub(super) fn jittered(wait: Duration, target: &Target, now: Duration) -> Durati
     let permille = u32::try_from(hasher.finish() % 201).unwrap_or(100) + 900;
     wait / 1_000 * permille
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_vary_by_a_tenth_and_do_not_march_in_step() {
+        let wait = Duration::from_secs(1);
+        let of = |last: u8| jittered(wait, &Target::Node([192, 0, 2, last].into()), Duration::ZERO);
+        let mut all: Vec<Duration> = (1..=100).map(of).collect();
+        assert!(all.iter().all(|one| (wait * 9 / 10..=wait * 11 / 10).contains(one)), "{all:?}");
+        all.sort_unstable();
+        all.dedup();
+        assert!(all.len() > 50, "of a hundred nodes only {} differ", all.len());
+        let again = jittered(wait, &Target::Node([192, 0, 2, 1].into()), wait);
+        assert_ne!(again, of(1), "the next round is drawn anew");
+    }
+}
