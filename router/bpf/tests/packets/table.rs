@@ -121,6 +121,22 @@ fn a_reset_out_of_nowhere_does_not_end_a_connection() {
 }
 
 #[test]
+fn a_syn_within_a_connection_is_for_its_node_to_challenge() {
+    for family in FAMILIES {
+        let mut rig = Rig::serving();
+        let flow = flow::open_tcp(&rig, &family, CLIENT_PORT);
+        let other = usize::from(flow.node.ip() == family.nodes[0]);
+        rig.put_table(rig.frontend(&family, HTTP, 0).table, &[family.backend(other)]);
+        let again = flow::half_open_tcp(&rig, &family, CLIENT_PORT);
+        assert_eq!((again.node, again.snat), (flow.node, flow.snat), "it does not choose again");
+        let challenge = rig.send(Leg::Rack, &flow.node_sends(&rig, &Tcp::flags(ACK)));
+        assert_eq!(challenge.verdict, Verdict::Redirect);
+        assert_eq!((rig.count("flows"), rig.count("replies")), (1, 1));
+        assert_lasts(&mut rig, 7_440, "an established connection after a SYN");
+    }
+}
+
+#[test]
 fn an_old_connections_place_is_taken_by_the_clients_next_syn() {
     for family in FAMILIES {
         let mut rig = Rig::serving();
