@@ -238,6 +238,28 @@ fn the_speaker_is_ready_under_its_unit_without_a_router() -> Result<()> {
     )
 }
 
+/// The router's user may read the speaker's socket, and give it no orders.
+#[test]
+fn orders_are_taken_from_root_and_the_daemons_own_user_alone() -> Result<()> {
+    scenario(
+        || World::bare(&presets::segment(1), "units-orders", ""),
+        |world| {
+            let mut it = install(world, &one_pool())?;
+            it.start(SPEAKER)?;
+            let ask = |verb: &[&str]| it.output_under(ROUTER, &[&["roadstead"], verb].concat());
+            let order = ask(&["drain", "self"])?;
+            let said = String::from_utf8_lossy(&order.stderr);
+            ensure!(order.status.code() == Some(1), "{order:?}");
+            ensure!(said.contains("root"), "it is not said who may: {said}");
+            let drained = |it: &Installed| it.path("/var/lib/roadstead/speaker/drained.json");
+            ensure!(!drained(&it).exists(), "it is drained all the same");
+            it.as_root(&["roadstead", "drain", "self"])?;
+            ensure!(drained(&it).exists(), "root's order was not carried out");
+            Ok(())
+        },
+    )
+}
+
 /// An interface that comes when everything runs is attached by a process without capabilities.
 #[test]
 fn a_leg_that_comes_late_is_attached_without_capabilities() -> Result<()> {
