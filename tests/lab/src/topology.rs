@@ -284,6 +284,11 @@ impl Lab {
         for command in commands {
             writeln!(text, "# {}\n{}", command.join(" "), host.run(command)?)?;
         }
+        for file in ["snmp", "snmp6", "netstat", "softnet_stat"] {
+            let path = format!("/proc/thread-self/net/{file}");
+            let read = || std::fs::read_to_string(&path).with_context(|| path.clone());
+            writeln!(text, "# {file}\n{}", host.namespace.enter(read)?)?;
+        }
         std::fs::write(self.logs().join(format!("{}.state", host.name)), text)?;
         Ok(())
     }
