@@ -112,14 +112,18 @@ __noinline int flow_delete(const struct flow_key *key, const struct flow *flow)
 /* --- the budget for half-open flows ----------------------------------------------------------
  *
  * A ring of the latest new flows. Each new flow takes the place of the oldest; where that is still
- * half-open, it goes. So at most half_open_budget half-open flows exist, whatever comes. */
+ * half-open or over, it goes. So at most half_open_budget half-open flows exist, whatever comes. */
 
 static __always_inline void half_open_reclaim(const struct flow_key *key)
 {
     struct flow *flow = bpf_map_lookup_elem(&flows, key);
-    if (!flow || !(flow_half_open(flow->state, key->protocol) || flow_over(flow->state)))
+    if (!flow)
         return;
-    if (flow_delete(key, flow))
+    bool over = flow_over(flow->state);
+    bool half_open = !over && flow_half_open(flow->state, key->protocol);
+    if (!half_open && !over)
+        return;
+    if (flow_delete(key, flow) && half_open)
         count(DROP_HALF_OPEN_RECLAIMED);
 }
 
@@ -145,7 +149,7 @@ __noinline int half_open_enter(const struct flow_key *key)
 
 #define HALF_OPEN_ROOM 8 /* places looked at to make room in a full table */
 
-/* The flow table is full: half-open flows go first, the oldest of them. */
+/* The flow table is full: of the latest flows, the oldest that are half-open or over go. */
 __noinline int half_open_make_room(void)
 {
     for (int i = 0; i < HALF_OPEN_ROOM; i++) {

@@ -188,6 +188,13 @@ static __always_inline bool open_spoofed(const struct packet *packet)
     return first == 0 || first == 127 || first >= 224;
 }
 
+static __always_inline void open_refused(const struct frontend *frontend)
+{
+    struct frontend_counters *counters = frontend_counts_of(frontend->id);
+    if (counters)
+        counters->refused++;
+}
+
 /* A source that is ours. Of two VIPs that answer each other one datagram would go round for ever. */
 static __always_inline bool open_from_ourselves(const struct packet *packet)
 {
@@ -213,8 +220,10 @@ static __always_inline int open_permitted(struct packet *packet, const struct fr
     }
     if (open_spoofed(packet) || open_from_ourselves(packet))
         return drop(DROP_SPOOFED);
-    if (!range_allows(frontend, &packet->source))
+    if (!range_allows(frontend, &packet->source)) {
+        open_refused(frontend);
         return drop(DROP_SOURCE_RANGE);
+    }
     if (packet->protocol == IPPROTO_TCP && !flow_is_syn(packet))
         return vip->kind == VIP_HOST ? TC_ACT_UNSPEC
                                      : answer_with(packet, ANSWER_REFUSED, DROP_NO_FLOW);
@@ -287,12 +296,17 @@ __noinline int open_entries(struct __sk_buff *skb, const struct flow_key *key, s
     flow->snat_port = search->key.snat_port;
     if (!bpf_map_update_elem(&flows, key, flow, BPF_NOEXIST))
         return GOES_ON;
-    bpf_map_delete_elem(&replies, &search->key);
     struct flow *winner = bpf_map_lookup_elem(&flows, key);
-    if (!winner)
-        return drop(DROP_FLOWS_FULL);
-    *flow = *winner; /* the same client's packet on another processor was first */
-    return GOES_ON;
+    if (winner) {
+        bpf_map_delete_elem(&replies, &search->key);
+        *flow = *winner; /* the same client's packet on another processor was first */
+        return GOES_ON;
+    }
+    half_open_make_room();
+    if (!bpf_map_update_elem(&flows, key, flow, BPF_NOEXIST))
+        return GOES_ON;
+    bpf_map_delete_elem(&replies, &search->key);
+    return drop(DROP_FLOWS_FULL);
 }
 
 /* Creates the entries of a new flow. GOES_ON, or a verdict. */
@@ -305,8 +319,10 @@ __noinline int open_flow(struct __sk_buff *skb, struct packet *packet,
     if (verdict != GOES_ON)
         return verdict;
     __u32 id = select_backend(key, frontend, packet->now);
-    if (id == NO_BACKEND)
+    if (id == NO_BACKEND) {
+        open_refused(frontend);
         return answer_with(packet, ANSWER_REFUSED, DROP_NO_BACKEND);
+    }
     struct flow flow = {
         .backend = id,
         .node_port = frontend->node_port,

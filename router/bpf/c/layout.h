@@ -244,7 +244,7 @@ struct backend_counters {
 
 enum event_kind {
     EVENT_NEW_FLOW = 1,
-    EVENT_REFUSED = 2,        /* the node answered a SYN with a reset, UDP with port unreachable */
+    EVENT_REFUSED = 2,        /* the node answered a SYN with a reset */
     EVENT_UNANSWERED = 3,     /* a SYN was sent again before the node answered */
     EVENT_SNAT_EXHAUSTED = 4, /* no port free */
 };

@@ -38,8 +38,8 @@ pub struct Options {
     pub owner: Option<(u32, u32)>,
     /// Part of every choice of a backend: the same on every edge host.
     pub seed: u64,
-    /// Leave the host's own connections to VIPs alone: they then find nobody.
-    pub leave_host_traffic: bool,
+    /// Serve the host's own connections to VIPs too, by programs on the root of the cgroup tree.
+    pub host_traffic: bool,
     /// Whether maps of another version may be removed, with their flows.
     pub replace_other_version: bool,
 }
@@ -77,7 +77,7 @@ pub fn load(pins: &Pins, capacity: &Capacity, options: &Options) -> Result<Loade
     pin_maps(&mut object, pins)?;
     pin_programs(&object, pins, PROGRAMS)?;
     let replaced = replace_programs(pins)?;
-    let host_traffic = !options.leave_host_traffic && host::load_or_warn(pins);
+    let host_traffic = options.host_traffic && host::load_or_warn(pins);
     if let Some((uid, gid)) = options.owner {
         pins.give_to(uid, gid).map_err(Error::kernel("hand the pins to the router's user"))?;
     }
@@ -252,7 +252,7 @@ impl Dataplane {
         let clock = self.clock().map_err(Error::kernel("read the kernel's clock"))?;
         self.settings.set_clock(crate::clock::hz(&clock));
         self.settings.set_seed(options.seed);
-        let own = if options.leave_host_traffic { Ok(0) } else { sys::netns_cookie() };
+        let own = if options.host_traffic { sys::netns_cookie() } else { Ok(0) };
         let own = own.map_err(Error::kernel("tell this network namespace from others"))?;
         self.settings.set_netns_cookie(own);
         let ring = self.half_open.capacity();

@@ -112,3 +112,23 @@ fn a_full_table_is_swept_in_slices() {
     assert_eq!((swept.deleted, swept.flows), (3_000, 0));
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_full_table_makes_room_of_what_is_over_and_never_of_what_is_established() {
+    let rig = Rig::serving();
+    let [v4, v6] = families();
+    for port in 1_100..2_124 {
+        Talk::new(&rig, v4, port).handshake();
+    }
+    for port in 1_100..6_000 {
+        let mut talk = Talk::new(&rig, v6, port);
+        talk.handshake();
+        talk.client_tcp(FIN | ACK).expect("FIN");
+        talk.node_tcp(FIN | ACK).expect("FIN");
+    }
+    assert_eq!(rig.dropped("flows-full"), 0, "connections that are over make room");
+    for port in 1_100..2_124 {
+        Talk::new(&rig, v4, port).client_tcp(ACK).expect("an established one goes on");
+    }
+    assert_eq!(rig.dropped("half-open-reclaimed"), 0);
+}
