@@ -8,7 +8,7 @@ use std::{
     os::fd::{AsRawFd as _, OwnedFd},
     sync::mpsc::{self, Sender},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -71,6 +71,7 @@ impl Host {
             for address in &addresses {
                 add(address, interface);
             }
+            await_up(interface);
             rig::leg(interface).1
         })
     }
@@ -99,9 +100,27 @@ impl Host {
     }
 }
 
+/// Until the kernel has activated a link it drops what is sent on it, which datagrams do not survive.
+fn await_up(interface: &str) {
+    await_answer(&format!("-o link show {interface}"), "state UP");
+}
+
+/// Asks `ip` until its answer contains what is expected.
+fn await_answer(question: &str, expected: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !ip(question).contains(expected) {
+        assert!(Instant::now() < deadline, "ip {question}: no {expected:?} after {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Gives an interface an address and waits until the kernel takes packets to it for its own, which
+/// for IPv6 is the work of another thread.
 fn add(address: &str, interface: &str) {
     let nodad = if address.contains(':') { " nodad" } else { "" };
     ip(&format!("addr add {address} dev {interface}{nodad}"));
+    let (address, _) = address.split_once('/').expect("a prefix length");
+    await_answer(&format!("route get {address}"), "local");
 }
 
 /// A client and a node around the program.
@@ -134,6 +153,8 @@ impl Lab {
         let (client, node) = (Host::new(), Host::new());
         client.adopt("lan-peer", vec!["192.0.2.77/24".into(), "2001:db8:1::77/64".into()]);
         let mac = node.adopt("rack-peer", FAMILIES.map(|family| on_link(family.nodes[0])).into());
+        await_up("lan");
+        await_up("rack");
         add("192.0.2.2/24", "lan");
         rig.put_leg(0, Leg::Lan, conditions.mtus.0);
         for family in FAMILIES {
@@ -253,7 +274,10 @@ fn datagrams_go_there_and_back() {
                 let (length, from) = socket.recv_from(&mut question).expect("received");
                 socket.send_to(&question[..length], from).expect("sent");
             });
-            let answer = lab.client.ask(family.vip_at(DNS), &[b'x'; 1_001]).expect("an answer");
+            let answer = lab.client.ask(family.vip_at(DNS), &[b'x'; 1_001]);
+            let answer = answer.unwrap_or_else(|error| {
+                panic!("{error}: {conditions:?}, counted {:?}", lab.rig.counted())
+            });
             assert_eq!(answer, [b'x'; 1_001], "{conditions:?}");
             answering.join().expect("the node is fine");
         }
@@ -275,7 +299,10 @@ fn long_datagrams_go_in_fragments() {
                 length
             });
             static LONG: [u8; 9_000] = [b'y'; 9_000];
-            let answer = lab.client.ask(family.vip_at(DNS), &LONG).expect("an answer");
+            let answer = lab.client.ask(family.vip_at(DNS), &LONG);
+            let answer = answer.unwrap_or_else(|error| {
+                panic!("{error}: {conditions:?}, counted {:?}", lab.rig.counted())
+            });
             assert_eq!(answer.len(), 2_000, "{conditions:?}");
             assert_eq!(answering.join().expect("the node is fine"), LONG.len());
         }

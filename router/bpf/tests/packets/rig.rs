@@ -11,6 +11,7 @@ use libbpf_rs::{
 };
 use nix::{
     sched::{CloneFlags, unshare},
+    sys::signal::{SigSet, Signal},
     time::{ClockId, clock_gettime},
 };
 use roadstead_router_bpf::REASONS;
@@ -20,7 +21,7 @@ use crate::{
     world::{self, Settings},
 };
 
-const OBJECT: &str = concat!(env!("OUT_DIR"), "/nat.bpf.o");
+const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nat.bpf.o"));
 
 /// Linux 6.18, include/uapi/linux/bpf.h.
 const BPF_F_TEST_SKB_CHECKSUM_COMPLETE: u32 = 1 << 2;
@@ -92,7 +93,9 @@ pub(crate) struct Rig {
 
 impl Fresh {
     fn load() -> Self {
-        let object = ObjectBuilder::default().open_file(OBJECT).expect("open");
+        // A copy of its own is aligned as the ELF reader needs it.
+        let object = OBJECT.to_vec();
+        let object = ObjectBuilder::default().open_memory(&object).expect("open");
         let object = object.load().expect("load");
         let settings = {
             let map = object.maps().find(|map| map.name() == ".data.settings").expect("settings");
@@ -121,6 +124,9 @@ impl Rig {
     /// Without root, and where the kernel refuses the program.
     pub(crate) fn new() -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of our own: run as root");
+        // The verifier gives up (EAGAIN) when a signal arrives, and a child of another test that
+        // ends while that test spawns the next one makes one arrive here.
+        SigSet::from(Signal::SIGCHLD).thread_block().expect("a known signal");
         make_legs();
         let pooled = POOL.lock().expect("no test holds it").pop();
         let mut rig = Self {
