@@ -23,13 +23,15 @@ pub(crate) struct Heard {
     pub(crate) assignments: Option<Arc<Assignments>>,
     /// Whether the last call was answered.
     pub(crate) connected: bool,
+    /// Whether they are the copy on disk: the speaker has not spoken in this run.
+    pub(crate) remembered: bool,
 }
 
 impl Heard {
     /// The copy on disk, before the speaker has answered.
     pub(crate) fn remembered(memory: Option<&Memory>) -> Self {
         let assignments = memory.map(|memory| Arc::new(memory.assignments.clone()));
-        Self { assignments, connected: false }
+        Self { assignments, connected: false, remembered: true }
     }
 }
 
@@ -92,7 +94,8 @@ fn connected(heard: &watch::Sender<Heard>, assignments: Assignments) {
             _ => Arc::new(assignments),
         };
         let same = heard.connected && last.as_ref() == Some(&now);
-        *heard = Heard { assignments: Some(now), connected: true };
+        let remembered = heard.remembered && last.as_ref() == Some(&now);
+        *heard = Heard { assignments: Some(now), connected: true, remembered };
         !same
     });
 }
@@ -145,7 +148,8 @@ mod tests {
     #[test]
     fn a_speaker_that_has_decided_nothing_yet_takes_nothing_away() {
         let memory = Assignments { generation: 7, ..Assignments::default() };
-        let before = Heard { assignments: Some(Arc::new(memory)), connected: false };
+        let before =
+            Heard { assignments: Some(Arc::new(memory)), connected: false, remembered: true };
         let (sender, heard) = watch::channel(before);
         connected(&sender, Assignments::default());
         let generation = |heard: &Heard| heard.assignments.as_ref().map(|known| known.generation);

@@ -276,8 +276,10 @@ impl<D: Dataplane> Control<D> {
 
     /// Everything that a plan follows from, once it is known.
     pub(crate) fn world(&self) -> Option<World> {
+        let heard = self.sources.heard.borrow();
         Some(World {
-            assignments: self.sources.heard.borrow().assignments.clone()?,
+            assignments: heard.assignments.clone()?,
+            remembered: heard.remembered,
             snapshot: self.snapshot.borrow().clone(),
             host: self.host.clone()?,
             router: Arc::new(self.config.router.clone()),

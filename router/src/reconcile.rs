@@ -23,6 +23,8 @@ use roadstead_router_core::{
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) assignments: Arc<Assignments>,
+    /// Whether they are the copy on disk.
+    pub(crate) remembered: bool,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) host: Arc<Host>,
     pub(crate) router: Arc<config::Router>,
@@ -211,6 +213,7 @@ impl<M: Maps> Reconciler<M> {
     fn inputs<'a>(&'a self, world: &'a World, now: Duration) -> Inputs<'a> {
         Inputs {
             assignments: &world.assignments,
+            remembered: world.remembered,
             snapshot: &world.snapshot,
             health: &self.health,
             drains: &self.drains,

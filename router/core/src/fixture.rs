@@ -114,6 +114,7 @@ pub(crate) struct World {
     pub(crate) capacity: Capacity,
     pub(crate) freed: Freed,
     pub(crate) ready_before: BTreeSet<ServiceKey>,
+    pub(crate) remembered: bool,
     pub(crate) now: Duration,
     pub(crate) planner: Planner,
 }
@@ -144,6 +145,7 @@ impl World {
             },
             freed: Freed::default(),
             ready_before: BTreeSet::new(),
+            remembered: false,
             now: Duration::from_secs(100),
             planner: Planner::default(),
         };
@@ -224,6 +226,7 @@ impl World {
             capacity: self.capacity,
             freed: &self.freed,
             ready_before: &self.ready_before,
+            remembered: self.remembered,
             now: self.now,
         }
     }

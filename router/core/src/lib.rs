@@ -5,7 +5,9 @@
 //! * [`maps`]: what the kernel maps can hold, and the trait that reads and writes them.
 //! * [`maglev`]: the tables that spread connections.
 //! * [`health`]: verdicts on nodes and backends from probes and passive signals.
-//! * [`plan`]: assignments + snapshot + health → wanted maps.
+//! * [`drain`]: nodes that get no new flows, and until when established ones stay.
+//! * [`host`]: what a plan needs to know of this host.
+//! * [`plan`]: assignments + snapshot + health + drains + host → wanted maps.
 //! * [`diff`]: wanted against installed → ordered operations.
 
 #![forbid(unsafe_code)]

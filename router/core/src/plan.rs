@@ -46,6 +46,9 @@ pub use subjects::subjects;
 pub struct Inputs<'a> {
     /// Who has which address.
     pub assignments: &'a Assignments,
+    /// They are a copy on disk, which may be older than what the kernel did last: nothing new is
+    /// answered for on their word (S5).
+    pub remembered: bool,
     /// What the sources say.
     pub snapshot: &'a Snapshot,
     /// Verdicts.

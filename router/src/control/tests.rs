@@ -161,7 +161,7 @@ impl Bench {
 
     fn assign(&self) {
         let assignments = Some(reconcile::world().assignments);
-        self.heard.send_replace(Heard { assignments, connected: true });
+        self.heard.send_replace(Heard { assignments, connected: true, remembered: false });
     }
 
     fn settle_host(&self) {

@@ -107,6 +107,7 @@ pub(crate) fn world() -> World {
     };
     let route = Route { ifindex: 2, source: None, gateway: None, mtu: None };
     World {
+        remembered: false,
         assignments: Arc::new(Assignments {
             generation: 7,
             services: vec![Assignment {
@@ -134,17 +135,21 @@ pub(crate) fn world() -> World {
             routes: [1, 2].map(|n| (IpAddr::from([198, 51, 100, n]), route)).into(),
             neighbours: BTreeMap::new(),
         }),
-        router: Arc::new(config::Router {
-            interfaces: None,
-            snat_addresses: Vec::new(),
-            snat_ports: (32_768, 60_999),
-            flows: None,
-            nodes_allowed: Vec::new(),
-            drain_deadline: Duration::from_secs(300),
-            log_flows: false,
-            health: rules(),
-            metrics: None,
-        }),
+        router: Arc::new(router()),
+    }
+}
+
+fn router() -> config::Router {
+    config::Router {
+        interfaces: None,
+        snat_addresses: Vec::new(),
+        snat_ports: (32_768, 60_999),
+        flows: None,
+        nodes_allowed: Vec::new(),
+        drain_deadline: Duration::from_secs(300),
+        log_flows: false,
+        health: rules(),
+        metrics: None,
     }
 }
 

@@ -84,7 +84,9 @@ pub(super) fn answers(
                 && leg.attached
             {
                 let key = AnswerKey { address: vip.address, ifindex };
-                answers.insert(key, Answer { mac: leg.mac, expires: None });
+                if !inputs.remembered || inputs.installed.answers.contains_key(&key) {
+                    answers.insert(key, Answer { mac: leg.mac, expires: None });
+                }
             }
         }
     }

@@ -148,7 +148,9 @@ fn may_stand_in(service: &Service, claim: PortClaim) -> bool {
     service.traffic_policy == TrafficPolicy::Cluster && claim.protocol == Protocol::Tcp
 }
 
-/// Addresses that may be used, those that drain, and those whose Node is gone while flows stay.
+/// Addresses that may be used, those that drain, and those in use that the snapshot does not show:
+/// their Node is gone while flows stay, or a source is unread or in doubt. What is known of these
+/// outlives the doubt.
 fn watched_nodes(
     inputs: &Inputs<'_>,
     nodes: &Nodes,
@@ -165,8 +167,12 @@ fn watched_nodes(
         }
     }
     let any: Vec<Sentinel> = sentinels.values().flatten().copied().take(SENTINELS).collect();
+    let shown: BTreeSet<IpAddr> = nodes.rows.iter().map(|row| row.address).collect();
+    let doubt = !inputs.snapshot.is_complete() || inputs.snapshot.is_in_doubt();
     for backend in inputs.installed.backends.values() {
-        if backend.state != BackendMode::Gone && inputs.drains.orphan(backend.address).is_some() {
+        let orphan = inputs.drains.orphan(backend.address).is_some();
+        let may_have_a_node = doubt && !shown.contains(&backend.address);
+        if backend.state != BackendMode::Gone && (orphan || may_have_a_node) {
             watched.entry(backend.address).or_insert_with(|| any.clone());
         }
     }

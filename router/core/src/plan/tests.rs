@@ -267,17 +267,24 @@ fn a_frontends_index_outlives_it_until_no_flow_refers_to_it() {
     assert!(!world.installed.identities.contains_key(&id));
 }
 
-/// S3, S8: until a source has been read, the maps stay as they are.
+/// S3, S8: until a source has been read, the maps stay as they are, and so do the verdicts on nodes:
+/// one that failed gets no new flows when the source is read.
 #[test]
-fn what_is_installed_stays_while_the_sources_have_not_been_read() {
+fn what_is_installed_and_known_stays_while_the_sources_have_not_been_read() {
     let mut world = serving_web(3);
+    world.fail_nodes(&[2]);
+    world.settle();
     let before = world.installed.clone();
-    world.snapshot =
+    let unread =
         Snapshot { sources: [(source(), SourceState::Unread)].into(), ..Snapshot::default() };
+    let read = std::mem::replace(&mut world.snapshot, unread);
     let (plan, ops) = world.settle();
     assert_eq!(ops, []);
     assert_eq!(world.installed, before);
     assert_eq!(serving(&plan, "web").serving, Serving::Degraded);
+    world.snapshot = read;
+    assert_eq!(world.settle().1, [], "the verdicts were forgotten");
+    assert_eq!(world.targets("192.0.2.10", 80).keys().copied().collect::<Vec<_>>(), [v4(1), v4(3)]);
 }
 
 /// S3: a start with a source in doubt (its directory is not mounted, a file is unreadable) leaves
@@ -479,6 +486,22 @@ fn dedicated_source_addresses_are_a_run_and_grow_in_place() {
         .map(|k| k.ifindex)
         .collect();
     assert_eq!(answered, [NODES], "replies come to it");
+}
+
+#[test]
+fn a_copy_on_disk_keeps_answers_and_adds_none() {
+    let mut world = World::new(2);
+    world.serve(web(), &["192.0.2.10"]);
+    world.remembered = true;
+    let (plan, _) = world.settle();
+    assert!(world.installed.answers.is_empty(), "the copy may be older than what was released");
+    assert!(plan.answering.is_empty());
+    world.remembered = false;
+    world.settle();
+    assert_eq!(world.installed.answers.len(), 1);
+    world.remembered = true;
+    world.settle();
+    assert_eq!(world.installed.answers.len(), 1, "what the kernel answers for, it goes on with");
 }
 
 #[test]
