@@ -52,8 +52,10 @@ enum Subject {
     Bridged,
     /// Nanoseconds per packet
     Packet,
-    /// Manifests, starts, memory
-    Scale,
+    /// Manifests change, memory
+    Changes,
+    /// Cold starts
+    Starts,
     /// A million flows
     Flows,
 }
@@ -106,7 +108,8 @@ fn measure(subject: Subject, effort: Effort) -> Result<Section> {
         Subject::Routed => traffic::measure(traffic::Shape::Routed, effort),
         Subject::Bridged => traffic::measure(traffic::Shape::Bridged, effort),
         Subject::Packet => packet::measure(effort),
-        Subject::Scale => scale::measure(effort),
+        Subject::Changes => scale::changes(effort),
+        Subject::Starts => scale::starts(),
         Subject::Flows => flows::measure(effort),
     }
 }
