@@ -17,6 +17,7 @@
 //! | `GET /v1/status` | [`RouterStatus`] |
 //! | `GET /v1/flows?filter=F&limit=N` ([`crate::FlowFilter`], [`FLOWS_LIMIT`] where nothing is said) | [`Flows`] |
 //! | `POST /v1/drain`, `POST /v1/undrain` ([`DrainRequest`], a node) | [`Done`] |
+//! | `POST /v1/confirm` | [`Done`] |
 //!
 //! A refused request is answered with a 4xx status and a [`Refusal`].
 
