@@ -74,6 +74,8 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
         memory.unwrap_or_default(),
     )?;
     let speaker = local::Client::new(config.paths.socket_of("speaker"));
+    // What is loaded forwards already. The first plan, which `/readyz` waits for, may itself wait for a
+    // speaker that comes later, and systemd would take that for a failed start.
     notify::ready();
     tokio::select! {
         () = until_stopped(file, signals, config_in, metrics) => Ok(()),
