@@ -20,6 +20,8 @@ pub const MAX_FILE_BYTES: u64 = 8 << 20;
 pub const MAX_TOTAL_BYTES: u64 = 32 << 20;
 /// Most files of a directory.
 pub const MAX_FILES: usize = 10_000;
+/// Most directories that are entered: a link to `/` must not have the whole machine walked.
+pub(super) const MAX_DIRECTORIES: usize = 1_000;
 /// Deepest subdirectory.
 const MAX_DEPTH: usize = 16;
 
@@ -61,8 +63,12 @@ pub struct Scan {
 /// # Errors
 /// When the directory itself cannot be listed. What is wrong below it is part of the result.
 pub fn scan(root: &Path) -> io::Result<Scan> {
-    let mut walk =
-        Walk { scan: Scan::default(), directories: HashSet::new(), files: HashSet::new() };
+    let mut walk = Walk {
+        scan: Scan::default(),
+        directories: HashSet::new(),
+        files: HashSet::new(),
+        full: false,
+    };
     let metadata = fs::metadata(root)?;
     if !metadata.is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
@@ -159,6 +165,8 @@ struct Walk {
     directories: HashSet<FileId>,
     /// Files that were found: one file under two names is read once, under the first.
     files: HashSet<FileId>,
+    /// Whether [`MAX_DIRECTORIES`] was reached.
+    full: bool,
 }
 
 impl Walk {
@@ -198,8 +206,19 @@ impl Walk {
         if below > MAX_DEPTH {
             let why = format!("more than {MAX_DEPTH} directories deep, not read");
             self.scan.unreadable.insert(path, why);
+        } else if self.directories.len() >= MAX_DIRECTORIES {
+            self.too_many(path);
         } else if let Err(error) = self.directory(&path, metadata, below) {
             self.unreadable(path, &error);
+        }
+    }
+
+    /// The first directory too many speaks for all of them.
+    fn too_many(&mut self, path: PathBuf) {
+        if !self.full {
+            self.full = true;
+            let why = format!("one of more than {MAX_DIRECTORIES} directories, not read");
+            self.scan.unreadable.insert(path, why);
         }
     }
 

@@ -167,3 +167,14 @@ fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
     let outcome = outcome.recv_timeout(std::time::Duration::from_secs(10)).expect("no waiting");
     assert!(matches!(outcome, Err(ReadError::Changing)), "{outcome:?}");
 }
+
+#[test]
+fn a_tree_of_very_many_directories_is_not_walked_to_its_end() {
+    let root = tempfile::tempdir().unwrap();
+    for n in 0..MAX_DIRECTORIES + 10 {
+        fs::create_dir(root.path().join(format!("d{n:05}"))).unwrap();
+    }
+    let scan = scan(root.path()).unwrap();
+    assert_eq!(scan.directories.len(), MAX_DIRECTORIES);
+    assert_eq!(scan.unreadable.len(), 1, "told once: {:?}", scan.unreadable);
+}
