@@ -140,7 +140,8 @@ impl Dataplane for Kernel {
 /// # Errors
 /// When the bpf filesystem cannot be used, a capability is missing or the kernel refuses a program.
 pub(crate) fn load(config: &Config) -> anyhow::Result<Loaded> {
-    let options = Options { owner: owner(config), seed: SEED, ..Options::default() };
+    let options =
+        Options { owner: owner(config), seed: SEED, host_traffic: true, ..Options::default() };
     let loaded = bpf::load(&pins(config), &capacity(config), &options)?;
     let wanted = config.router.flows.unwrap_or(loaded.capacity.flows);
     if loaded.capacity.flows != wanted {
