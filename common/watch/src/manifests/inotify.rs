@@ -88,6 +88,7 @@ impl Watches {
     }
 
     fn handle<S: AsRef<OsStr>>(&mut self, event: &Event<S>, hints: &mut Hints, now: Instant) {
+        hints.heard = hints.heard.wrapping_add(1);
         if event.mask.contains(EventMask::Q_OVERFLOW) {
             hints.lost = true;
         } else if event.mask.contains(EventMask::IGNORED) {

@@ -64,6 +64,8 @@ pub(super) struct Hints {
     pub(super) unheard: HashSet<PathBuf>,
     /// The kernel threw events away.
     pub(super) lost: bool,
+    /// How many events were heard so far.
+    pub(super) heard: u64,
 }
 
 /// What is to be done after a scan.

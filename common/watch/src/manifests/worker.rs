@@ -79,8 +79,9 @@ impl Worker {
     /// Brings the view up to date with the directory.
     pub(super) fn pass(&mut self) -> Pass {
         self.hear();
+        let heard = self.hints.heard;
         let wake = match self.scan() {
-            Ok(scan) => self.follow(&scan),
+            Ok(scan) => self.follow(&scan, heard),
             Err(error) => {
                 let why = format!("the directory cannot be read ({error})");
                 self.directory.handle_vanished(&self.root, why);
@@ -119,8 +120,9 @@ impl Worker {
         Ok(scan)
     }
 
-    /// Does what a scan asks for. Returns when the next is due.
-    fn follow(&mut self, scan: &Scan) -> Option<Instant> {
+    /// Does what a scan asks for. Returns when the next is due: soon where events were heard since
+    /// before it, `heard` of them, for what they told may have come too late for the scan.
+    fn follow(&mut self, scan: &Scan, heard: u64) -> Option<Instant> {
         let now = Instant::now();
         self.watches.drain(&mut self.hints, now);
         let plan = self.tracker.plan(scan, &mut self.hints, now);
@@ -137,7 +139,9 @@ impl Worker {
         let in_doubt = scan.unreadable.iter().map(|(path, why)| (path.clone(), why.clone()));
         self.directory.handle_scanned(in_doubt.chain(plan.doubt).collect());
         let retry = incomplete.then(|| now.checked_add(self.timing.stable)).flatten();
-        plan.wake.into_iter().chain(retry).min()
+        let news = self.hints.heard != heard;
+        let again = news.then(|| Instant::now().checked_add(self.timing.settle)).flatten();
+        plan.wake.into_iter().chain(retry).chain(again).min()
     }
 
     fn read(&mut self, plan: &Plan) -> Vec<(PathBuf, Option<Outcome>)> {

@@ -35,3 +35,22 @@ fn the_fixture_of_kubectl_has_no_problems() {
 fn a_missing_path_is_an_error() {
     assert!(check(&SourceName::new("local"), Path::new("/nowhere/at/all")).is_err());
 }
+
+/// The event of a file that appears after the scan and before the plan is heard within the pass:
+/// it must not be the last that is done about it.
+#[test]
+fn a_file_that_appears_between_scan_and_plan_is_read_with_the_next_pass() {
+    let root = tempfile::tempdir().expect("a directory");
+    let source = SourceName::new("local");
+    let mut worker = Worker::new(source, root.path().to_owned(), Timing::DEFAULT);
+    worker.pass();
+    worker.hear();
+    let heard = worker.hints.heard;
+    let scan = worker.scan().expect("a scan");
+    let text = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: late\n";
+    fs::write(root.path().join(".late.new"), text).expect("a file");
+    fs::rename(root.path().join(".late.new"), root.path().join("late.yaml")).expect("a rename");
+    let wake = worker.follow(&scan, heard).expect("due again");
+    assert!(wake <= Instant::now() + Timing::DEFAULT.settle, "not with the next full scan");
+    assert_eq!(worker.pass().view.namespaces.len(), 1);
+}
