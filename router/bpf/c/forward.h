@@ -195,7 +195,8 @@ static __always_inline void open_refused(const struct frontend *frontend)
         counters->refused++;
 }
 
-/* A source that is ours. Of two VIPs that answer each other one datagram would go round for ever. */
+/* A source that is ours. Of two VIPs that answer each other one datagram would go round for ever.
+ */
 static __always_inline bool open_from_ourselves(const struct packet *packet)
 {
     __u8 classes = settings.classes[hash_class(&packet->source)];

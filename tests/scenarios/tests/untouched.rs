@@ -98,11 +98,11 @@ fn ports_that_sockets_of_the_host_have_are_not_used_as_sources() -> Result<()> {
             let (edge, client) = (world.lab.edge()?, world.client()?);
             for vip in world.serve_web()? {
                 let own = if vip.is_ipv4() { "203.0.113.2" } else { "2001:db8:3::2" };
-                let _sockets = occupy(edge, own.parse()?, PORTS, 8)?;
+                let _sockets = occupy(edge, own.parse()?, PORTS, 24)?;
                 for _ in 0..6 {
                     let answer = ask::tcp(client, SocketAddr::new(vip, 80))?;
                     let seen: SocketAddr = answer.client.parse()?;
-                    ensure!((40_056..=40_063).contains(&seen.port()), "the node saw {seen}");
+                    ensure!((40_040..=40_063).contains(&seen.port()), "the node saw {seen}");
                 }
             }
             Ok(())
