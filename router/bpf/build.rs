@@ -14,7 +14,7 @@ use std::{
 use libbpf_cargo::SkeletonBuilder;
 
 /// Each becomes `OUT_DIR/NAME.bpf.o`.
-const PROGRAMS: &[&str] = &["nat", "host", "empty"];
+const PROGRAMS: &[&str] = &["nat", "host", "empty", "generate"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);

@@ -109,9 +109,9 @@ fn run(arguments: Arguments) -> Result<()> {
         Verb::Bench(rest) => {
             require_root("bench")?;
             provide(Needs::BENCH)?;
-            // What measures a packet of the program, by the one package that may load programs.
-            let example = ["--package", "roadstead-router-bpf", "--example", "ns"];
-            Cargo::new(["build", "--release"]).args(example).run()?;
+            // What measures single packets, in the one package that may load programs.
+            let examples = ["--package", "roadstead-router-bpf", "--examples"];
+            Cargo::new(["build", "--release"]).args(examples).run()?;
             release("bench", &rest.rest)
         }
         Verb::Fuzz(fuzz) => {

@@ -6,13 +6,14 @@
 //! | module | measures |
 //! |---|---|
 //! | [`traffic`] | requests, connections, bulk, latency through the real daemons and each peer |
-//! | [`packet`] | nanoseconds per packet |
+//! | [`packet`], [`live`] | nanoseconds per packet: the program alone, and with the stack around it |
 //! | [`scale`] | a manifest changed → packets follow; cold starts; memory |
 //! | [`flows`] | the flow table at a million flows |
 #![forbid(unsafe_code)]
 
 mod document;
 mod flows;
+mod live;
 mod machine;
 mod packet;
 mod report;
@@ -50,8 +51,10 @@ enum Subject {
     Routed,
     /// End to end, edge host with one leg
     Bridged,
-    /// Nanoseconds per packet
+    /// Nanoseconds per packet, the program alone
     Packet,
+    /// Nanoseconds per packet from interface to interface
+    Live,
     /// Manifests change, memory
     Changes,
     /// Cold starts
@@ -108,6 +111,7 @@ fn measure(subject: Subject, effort: Effort) -> Result<Section> {
         Subject::Routed => traffic::measure(traffic::Shape::Routed, effort),
         Subject::Bridged => traffic::measure(traffic::Shape::Bridged, effort),
         Subject::Packet => packet::measure(effort),
+        Subject::Live => live::measure(effort),
         Subject::Changes => scale::changes(effort),
         Subject::Starts => scale::starts(),
         Subject::Flows => flows::measure(effort),

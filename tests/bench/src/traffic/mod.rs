@@ -3,10 +3,11 @@
 //! In each round every peer is measured once, in random order; what is compared is the median of the
 //! ratios within the rounds, since the machine itself drifts by a quarter.
 
+mod echo;
 mod latency;
 mod load;
-mod peer;
-mod rig;
+pub(crate) mod peer;
+pub(crate) mod rig;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -33,17 +34,26 @@ enum Test {
     KeepAliveSeveral,
     ConnectionsSeveral,
     KeepAliveV6,
+    KeepAliveSummed,
+    BulkSummed,
 }
 
 impl Test {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::KeepAlive,
         Self::Connections,
         Self::Bulk,
         Self::KeepAliveSeveral,
         Self::ConnectionsSeveral,
         Self::KeepAliveV6,
+        Self::KeepAliveSummed,
+        Self::BulkSummed,
     ];
+
+    /// Whether every leg computes checksums before it sends (offload off, which takes tso with it).
+    fn is_summed(self) -> bool {
+        matches!(self, Self::KeepAliveSummed | Self::BulkSummed)
+    }
 
     fn name(self) -> &'static str {
         match self {
@@ -53,15 +63,19 @@ impl Test {
             Self::KeepAliveSeveral => "keep-alive, 4 clients",
             Self::ConnectionsSeveral => "connections, 4 clients",
             Self::KeepAliveV6 => "keep-alive, IPv6",
+            Self::KeepAliveSummed => "keep-alive, tx off",
+            Self::BulkSummed => "iperf3 Gb/s, tx off",
         }
     }
 
     fn run(self, rig: &Rig, span: Duration) -> Result<Outcome> {
         let (client, web) = (rig.client()?, rig.web(Family::V4)?);
         match self {
-            Self::KeepAlive => load::wrk(client, web, Reuse::KeepAlive, false, span),
+            Self::KeepAlive | Self::KeepAliveSummed => {
+                load::wrk(client, web, Reuse::KeepAlive, false, span)
+            }
             Self::Connections => load::wrk(client, web, Reuse::Connection, false, span),
-            Self::Bulk => load::bulk(client, rig.bulk()?, span),
+            Self::Bulk | Self::BulkSummed => load::bulk(client, rig.bulk()?, span),
             Self::KeepAliveSeveral => load::wrk(client, web, Reuse::KeepAlive, true, span),
             Self::ConnectionsSeveral => load::wrk(client, web, Reuse::Connection, true, span),
             Self::KeepAliveV6 => {
@@ -103,14 +117,25 @@ pub(crate) fn measure(shape: Shape, effort: Effort) -> Result<Section> {
     let mut dice = Dice::new();
     for round in 1..=effort.rounds {
         eprintln!("{shape:?}: round {round} of {}", effort.rounds);
-        one_round(&rigs, span, &mut dice, &mut results)?;
+        one_round(&rigs, false, span, &mut dice, &mut results)?;
+        fixed_rate(&rigs, span, &mut dice, &mut results)?;
+    }
+    rigs.iter().try_for_each(Rig::sum_before_sending)?;
+    for _ in 0..effort.rounds {
+        one_round(&rigs, true, span, &mut dice, &mut results)?;
     }
     Ok(section(shape, &results))
 }
 
-fn one_round(rigs: &[Rig], span: Duration, dice: &mut Dice, results: &mut Results) -> Result<()> {
+fn one_round(
+    rigs: &[Rig],
+    summed: bool,
+    span: Duration,
+    dice: &mut Dice,
+    results: &mut Results,
+) -> Result<()> {
     let mut order: Vec<&Rig> = rigs.iter().collect();
-    for test in Test::ALL {
+    for test in Test::ALL.into_iter().filter(|test| test.is_summed() == summed) {
         dice.shuffle(&mut order);
         for rig in &order {
             let outcome = test.run(rig, span);
@@ -118,8 +143,13 @@ fn one_round(rigs: &[Rig], span: Duration, dice: &mut Dice, results: &mut Result
             results.outcomes.entry((test, rig.peer)).or_default().push(outcome);
         }
     }
+    Ok(())
+}
+
+fn fixed_rate(rigs: &[Rig], span: Duration, dice: &mut Dice, results: &mut Results) -> Result<()> {
+    let mut order: Vec<&Rig> = rigs.iter().collect();
     dice.shuffle(&mut order);
-    for rig in &order {
+    for rig in order {
         let latency = latency::at_fixed_rate(rig.client()?, rig.web(Family::V4)?, span)
             .with_context(|| format!("latency by {:?}", rig.peer))?;
         results.latencies.entry(rig.peer).or_default().push(latency);
@@ -156,7 +186,7 @@ fn throughput(shape: Shape, results: &Results) -> Table {
             let rate = median(&results.rates(test, peer));
             let ratios = [Peer::Direct, Peer::Nftables, Peer::Haproxy]
                 .map(|to| format!("{:.2}", results.ratio(test, peer, to)));
-            let rate = if test == Test::Bulk {
+            let rate = if matches!(test, Test::Bulk | Test::BulkSummed) {
                 format!("{:.1}", rate / 1e9)
             } else {
                 format!("{:.1}k", rate / 1e3)
@@ -191,7 +221,7 @@ fn latencies(shape: Shape, results: &Results) -> Table {
 }
 
 /// (what, to whom, at least)
-const ROUTED: [(Test, Peer, f64); 12] = [
+const ROUTED: [(Test, Peer, f64); 14] = [
     (Test::KeepAlive, Peer::Direct, 1.0),
     (Test::KeepAlive, Peer::Nftables, 1.2),
     (Test::KeepAlive, Peer::Haproxy, 1.75),
@@ -204,6 +234,8 @@ const ROUTED: [(Test, Peer, f64); 12] = [
     (Test::KeepAliveSeveral, Peer::Haproxy, 1.75),
     (Test::ConnectionsSeveral, Peer::Nftables, 1.2),
     (Test::ConnectionsSeveral, Peer::Haproxy, 1.75),
+    (Test::KeepAliveSummed, Peer::Nftables, 1.2),
+    (Test::BulkSummed, Peer::Nftables, 1.1),
 ];
 const BRIDGED: [(Test, Peer, f64); 4] = [
     (Test::KeepAlive, Peer::Nftables, 1.1),

@@ -3,7 +3,7 @@
 use std::{
     fmt::{self, Write as _},
     fs,
-    net::IpAddr,
+    net::SocketAddr,
     path::Path,
     time::Duration,
 };
@@ -15,7 +15,10 @@ use roadstead_lab::{
     process::{Process, Program},
 };
 
-use super::rig::{BULK_PORT, Family, NODE_BULK_PORT, NODE_WEB_PORT, Shape, VIPS, WEB_PORT};
+use super::rig::{
+    BULK_PORT, Family, NEW_PORT, NEW_ROUNDS, NODE_BULK_PORT, NODE_NEW_PORT, NODE_UDP_PORT,
+    NODE_WEB_PORT, Shape, UDP_PORT, VIPS, WEB_PORT,
+};
 
 /// One way from the client to the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,26 +94,39 @@ fn own_vips(edge: &Host) -> Result<()> {
     edge.ip(&format!("addr add {v6}/128 dev eth0 nodad")).map(drop)
 }
 
-/// (VIP, its port, node, its port) for everything that is served.
-fn services(node: &Host) -> Result<Vec<(IpAddr, u16, IpAddr, u16)>> {
+/// One thing that is served.
+#[derive(Clone, Copy, Debug)]
+struct Served {
+    udp: bool,
+    vip: SocketAddr,
+    node: SocketAddr,
+}
+
+/// Everything that is served over TCP, and what is over UDP.
+fn services(node: &Host, udp: bool) -> Result<Vec<Served>> {
+    let new = (NEW_PORT..NEW_PORT + NEW_ROUNDS).zip(NODE_NEW_PORT..);
+    let tcp = [(WEB_PORT, NODE_WEB_PORT), (BULK_PORT, NODE_BULK_PORT)].into_iter().chain(new);
+    let ports: Vec<(u16, u16)> = if udp { vec![(UDP_PORT, NODE_UDP_PORT)] } else { tcp.collect() };
     let mut all = Vec::new();
     for family in Family::ALL {
         let (vip, node) = (family.vip()?, family.address_of(node)?);
-        all.push((vip, WEB_PORT, node, NODE_WEB_PORT));
-        all.push((vip, BULK_PORT, node, NODE_BULK_PORT));
+        all.extend(ports.iter().map(|(port, node_port)| Served {
+            udp,
+            vip: SocketAddr::new(vip, *port),
+            node: SocketAddr::new(node, *node_port),
+        }));
     }
     Ok(all)
 }
 
 fn nftables(node: &Host) -> Result<String> {
     let (mut dnat, mut masquerade) = (String::new(), String::new());
-    for (vip, port, node, node_port) in services(node)? {
-        let (family, to) = match node {
-            IpAddr::V4(node) => ("ip", format!("{node}:{node_port}")),
-            IpAddr::V6(node) => ("ip6", format!("[{node}]:{node_port}")),
-        };
-        writeln!(dnat, "{family} daddr {vip} tcp dport {port} dnat {family} to {to}")?;
-        writeln!(masquerade, "{family} daddr {node} tcp dport {node_port} masquerade")?;
+    for Served { udp, vip, node } in [services(node, false)?, services(node, true)?].concat() {
+        let family = if node.is_ipv4() { "ip" } else { "ip6" };
+        let ports = if udp { "udp dport" } else { "tcp dport" };
+        let at = |to: SocketAddr| format!("{family} daddr {} {ports} {}", to.ip(), to.port());
+        writeln!(dnat, "{} dnat {family} to {node}", at(vip))?;
+        writeln!(masquerade, "{} masquerade", at(node))?;
     }
     Ok(format!(
         "table inet bench {{\n\
@@ -126,9 +142,10 @@ fn haproxy(lab: &Lab) -> Result<Running> {
         "global\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 5s\n  \
          timeout client 60s\n  timeout server 60s\n",
     );
-    for (vip, port, node, node_port) in services(lab.node(1)?)? {
-        let name = format!("{}-{port}", if vip.is_ipv4() { "v4" } else { "v6" });
-        writeln!(text, "listen {name}\n  bind {vip}:{port}\n  server node {node}:{node_port}")?;
+    for (number, Served { vip, node, .. }) in (1..).zip(services(lab.node(1)?, false)?) {
+        // HAProxy wants no brackets around an address.
+        let at = |to: SocketAddr| format!("{}:{}", to.ip(), to.port());
+        writeln!(text, "listen s{number}\n  bind {}\n  server node {}", at(vip), at(node))?;
     }
     let file = write(lab, "haproxy.cfg", &text)?;
     let program = Program::new("haproxy", "haproxy", &lab.logs()).args(["-db", "-f", &file]);
@@ -138,21 +155,12 @@ fn haproxy(lab: &Lab) -> Result<Running> {
 fn nginx_stream(lab: &Lab) -> Result<Running> {
     own_vips(lab.edge()?)?;
     let mut servers = String::new();
-    for (vip, port, node, node_port) in services(lab.node(1)?)? {
-        writeln!(
-            servers,
-            "server {{ listen {}; proxy_pass {}; }}",
-            at(vip, port),
-            at(node, node_port)
-        )?;
+    for Served { vip, node, .. } in services(lab.node(1)?, false)? {
+        writeln!(servers, "server {{ listen {vip}; proxy_pass {node}; }}")?;
     }
     let stream = format!("stream {{\n{servers}}}\n");
     let process = nginx(lab, lab.edge()?, "nginx-stream", STREAM_MODULE, &stream)?;
     Ok(Running::Proxy { _process: process })
-}
-
-fn at(address: IpAddr, port: u16) -> std::net::SocketAddr {
-    std::net::SocketAddr::new(address, port)
 }
 
 /// nginx with two workers and this in its configuration, on a host.
@@ -187,12 +195,18 @@ fn write(lab: &Lab, name: &str, text: &str) -> Result<String> {
 
 fn daemons(lab: &Lab) -> Result<Running> {
     let [v4, v6] = VIPS;
-    let pool = format!("[[pool]]\nname = \"bench\"\naddresses = [\"{v4}/32\", \"{v6}/128\"]\n");
+    let pool = format!(
+        "[[pool]]\nname = \"bench\"\naddresses = [\"{v4}/32\", \"{v6}/128\"]\n\n\
+         [router]\nsnat_ports = \"1024-65535\"\n"
+    );
     let mut edge = Edge::prepare(lab, &pool)?;
     edge.log_sparsely();
-    edge.manifests.node(lab.node(1)?)?;
-    let web =
-        ServiceYaml::new("web").tcp(WEB_PORT, NODE_WEB_PORT).tcp(BULK_PORT, NODE_BULK_PORT).dual();
+    let node = lab.node(1)?;
+    edge.manifests.node(node)?;
+    let mut web = ServiceYaml::new("web").udp(UDP_PORT, NODE_UDP_PORT).dual();
+    for served in services(node, false)?.into_iter().filter(|served| served.vip.is_ipv4()) {
+        web = web.tcp(served.vip.port(), served.node.port());
+    }
     edge.manifests.service(&web)?;
     DaemonName::ALL.iter().try_for_each(|daemon| edge.start_daemon(*daemon))?;
     edge.wait_announced("default/web", Duration::from_secs(20))?;

@@ -18,6 +18,7 @@ use roadstead_lab::{
 };
 
 use super::{
+    echo::Echo,
     load,
     peer::{self, Peer, Running},
 };
@@ -26,8 +27,14 @@ use super::{
 pub(crate) const VIPS: [&str; 2] = ["192.0.2.10", "2001:db8:1::10"];
 pub(crate) const WEB_PORT: u16 = 80;
 pub(crate) const BULK_PORT: u16 = 5_201;
+pub(crate) const UDP_PORT: u16 = 53;
+pub(crate) const NODE_UDP_PORT: u16 = 30_053;
 pub(crate) const NODE_WEB_PORT: u16 = 30_080;
 pub(crate) const NODE_BULK_PORT: u16 = 30_201;
+/// For measurements of new flows: each round has ports of its own, so that none is used twice.
+pub(crate) const NEW_PORT: u16 = 8_000;
+pub(crate) const NODE_NEW_PORT: u16 = 31_000;
+pub(crate) const NEW_ROUNDS: u16 = 3;
 /// The client's addresses; the first is the one used where one is enough.
 pub(crate) const CLIENTS: [&str; 4] = ["192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6"];
 /// Programs run as this user and the next ones have the addresses of [`CLIENTS`] as their source.
@@ -77,7 +84,8 @@ pub(crate) struct Rig {
     // What runs ends before the network goes.
     _running: Running,
     _node: Vec<Process>,
-    lab: Lab,
+    _echo: Echo,
+    pub(crate) lab: Lab,
 }
 
 impl Rig {
@@ -89,10 +97,11 @@ impl Rig {
             lab.host(host)?.sysctl("net/ipv4/tcp_max_tw_buckets", "0")?;
         }
         let node = serve(&lab)?;
+        let echo = Echo::start(lab.node(1)?, NODE_UDP_PORT)?;
         let running = peer::start(peer, &lab)?;
         fix_neighbours(&lab)?;
         several_sources(&lab, shape)?;
-        let rig = Self { peer, _running: running, _node: node, lab };
+        let rig = Self { peer, _running: running, _node: node, _echo: echo, lab };
         for family in Family::ALL {
             let served = rig.wait_served(family);
             served.with_context(|| {
@@ -102,6 +111,16 @@ impl Rig {
         Ok(rig)
     }
 
+    /// Switches transmit checksum offload off on every leg.
+    pub(crate) fn sum_before_sending(&self) -> Result<()> {
+        for host in [self.lab.client()?, self.lab.edge()?, self.lab.node(1)?] {
+            for leg in host.legs() {
+                host.offload(&leg.interface, "tx", false)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn client(&self) -> Result<&Host> {
         self.lab.client()
     }
@@ -109,6 +128,16 @@ impl Rig {
     /// Where requests go.
     pub(crate) fn web(&self, family: Family) -> Result<SocketAddr> {
         self.at(family, WEB_PORT, NODE_WEB_PORT)
+    }
+
+    /// Where datagrams go.
+    pub(crate) fn udp(&self, family: Family) -> Result<SocketAddr> {
+        self.at(family, UDP_PORT, NODE_UDP_PORT)
+    }
+
+    /// Where the new flows of a round go.
+    pub(crate) fn new_flows(&self, family: Family, round: u16) -> Result<SocketAddr> {
+        self.at(family, NEW_PORT + round, NODE_NEW_PORT + round)
     }
 
     /// Where bulk goes.
@@ -162,9 +191,13 @@ fn topology(shape: Shape) -> Topology {
 fn serve(lab: &Lab) -> Result<Vec<Process>> {
     let node = lab.node(1)?;
     let body = "x".repeat(95);
+    let ports =
+        [NODE_WEB_PORT, 10_256].into_iter().chain(NODE_NEW_PORT..NODE_NEW_PORT + NEW_ROUNDS);
+    let listen: String =
+        ports.map(|port| format!("listen {port}; listen [::]:{port};\n")).collect();
     let blocks = format!(
         "http {{ access_log off; keepalive_requests 100000000;\n\
-         server {{ listen {NODE_WEB_PORT}; listen [::]:{NODE_WEB_PORT}; listen 10256; listen [::]:10256;\n\
+         server {{ {listen}\
          return 200 \"{body}\\n\"; }} }}\n"
     );
     let web = peer::nginx(lab, node, "nginx", "", &blocks)?;
