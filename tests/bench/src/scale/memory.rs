@@ -1,6 +1,6 @@
-//! What the daemons and the maps take.
+//! What the daemons and the maps take: memory, and processor time.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
@@ -16,6 +16,19 @@ pub(crate) fn resident(process: Pid) -> Result<[f64; 2]> {
         Ok(kibibytes / 1_024.0)
     };
     Ok([of("VmRSS:")?, of("VmHWM:")?])
+}
+
+/// Unit of `/proc/PID/stat` (USER_HZ).
+const TICK: Duration = Duration::from_millis(10);
+
+/// Processor time of a process since its start.
+pub(crate) fn work(process: Pid) -> Result<Duration> {
+    let file = format!("/proc/{process}/stat");
+    let text = fs::read_to_string(&file).context(file)?;
+    // utime and stime (proc(5)): the 12th and 13th after the name, which is in brackets.
+    let after = text.rsplit_once(") ").map_or(text.as_str(), |(_, rest)| rest);
+    let times = after.split(' ').skip(11).take(2).map(str::parse::<u32>);
+    Ok(TICK * times.sum::<Result<u32, _>>().context("no times of a process")?)
 }
 
 /// A map as `/proc/PID/fdinfo` tells of it.

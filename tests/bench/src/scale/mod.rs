@@ -35,9 +35,10 @@ pub(crate) fn changes(effort: Effort) -> Result<Section> {
         services: SERVICES,
         udp: true,
         flows: Some(FLOWS),
-        budget: Some(2_000),
+        budget: Some(1_000),
     })?;
     world.serve()?;
+    world.settle()?;
     let changes = change::measure(&world, effort.pick(100, 20), effort.pick(20, 5))?;
     let mut section = Section {
         title: format!("A manifest changed, {SERVICES} Services"),

@@ -3,16 +3,19 @@
 use std::{
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use roadstead_lab::{
     Edge, Host, Lab, Topology,
     edge::{DaemonName, ServiceYaml, node_yaml},
+    eventually,
 };
 
 use super::{
+    memory,
     nodes::{FIRST_PORT, Nodes, OTHER_PORT},
     socket,
 };
@@ -23,6 +26,8 @@ pub(crate) const NODES: u8 = 100;
 pub(crate) const PORT: u16 = 53;
 /// Within what everything is served and announced: 5,000 first probes at 200 a second.
 const SERVED: Duration = Duration::from_secs(60);
+/// For how long the daemons are watched to see whether they rest.
+const LOOK: Duration = Duration::from_secs(1);
 /// The last byte of the first node's address.
 const FIRST_NODE: u8 = 101;
 
@@ -83,6 +88,24 @@ impl World {
         let services = usize::from(self.plan.services);
         socket::follow(&socket, services, Instant::now() + SERVED)
             .with_context(|| self.lab.explain_failure())
+    }
+
+    /// Waits until first probes are over and the daemons rest: less than a tenth of a core between
+    /// them.
+    pub(crate) fn settle(&self) -> Result<()> {
+        eventually("the daemons rest", SERVED, || {
+            let before = self.work()?;
+            thread::sleep(LOOK);
+            let busy = self.work()?.saturating_sub(before);
+            ensure!(busy < LOOK / 10, "they worked for {busy:?} of {LOOK:?}");
+            Ok(())
+        })
+    }
+
+    /// Processor time of both daemons.
+    fn work(&self) -> Result<Duration> {
+        let daemons = DaemonName::ALL.map(|daemon| memory::work(self.edge.daemon(daemon)?.pid()?));
+        daemons.into_iter().sum()
     }
 
     pub(crate) fn client(&self) -> Result<&Host> {
