@@ -78,7 +78,8 @@ fn service(
     outcome: &Outcome,
     verdict: &Verdict,
 ) -> SpeakerService {
-    let announced = addresses.iter().flat_map(|address| {
+    let served = |address: &&IpAddr| !verdict.waiting.contains(&(**address, key.clone()));
+    let announced = addresses.iter().filter(served).flat_map(|address| {
         verdict.answers.get(address).into_iter().flatten().map(|leg| Announced {
             address: *address,
             by: "l2".into(),

@@ -119,6 +119,8 @@ pub struct Verdict {
     pub answers: Answers,
     /// For the allocator: these Services may be released from these addresses.
     pub released: Vec<(IpAddr, ServiceKey)>,
+    /// Services not served yet on an address that is open for others: for them it is not announced.
+    pub waiting: BTreeSet<(IpAddr, ServiceKey)>,
     /// For people: the condition `Announced` of every Service.
     pub conditions: BTreeMap<ServiceKey, Condition>,
 }
@@ -183,6 +185,9 @@ impl Gate {
             self.release(holding, facts, &mut verdict);
             for service in &holding.live {
                 let waits = self.waits(holding, service, &said, facts);
+                if waits.is_some() {
+                    verdict.waiting.insert((holding.address, service.clone()));
+                }
                 let condition = words::condition(holding, &decision, waits, facts);
                 merge(&mut verdict.conditions, service, condition);
             }

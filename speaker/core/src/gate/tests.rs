@@ -173,7 +173,9 @@ fn one_service_that_serves_keeps_a_shared_address() {
 fn a_newcomer_on_a_shared_address_waits_for_its_own_word() {
     let mut world = World::announced();
     world.holdings[0].live.push(service("mail"));
-    assert_eq!(world.step().conditions[&service("mail")].reason, "NotReady");
+    let verdict = world.step();
+    assert_eq!(verdict.conditions[&service("mail")].reason, "NotReady");
+    assert_eq!(verdict.waiting, [(address(), service("mail"))].into());
     let mail = ServiceServing {
         service: service("mail"),
         serving: Serving::Ready,
@@ -181,7 +183,9 @@ fn a_newcomer_on_a_shared_address_waits_for_its_own_word() {
         withheld: vec![],
     };
     world.programmed.as_mut().unwrap().services.push(mail);
-    assert_eq!(world.step().conditions[&service("mail")].reason, "Probed");
+    let verdict = world.step();
+    assert_eq!(verdict.conditions[&service("mail")].reason, "Probed");
+    assert!(verdict.waiting.is_empty());
     world.programmed.as_mut().unwrap().services.pop();
     assert_eq!(world.step().conditions[&service("mail")].status, ConditionStatus::True, "doubt");
 }
