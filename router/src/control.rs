@@ -31,7 +31,7 @@ use roadstead_daemon::{
 use roadstead_model::{
     Snapshot,
     config::Config,
-    local::{Done, Programmed, Refusal},
+    local::{Done, Programmed, Refusal, RouterStatus},
 };
 use roadstead_router_core::{health::Target, host::Host, maps::MapError};
 use roadstead_watch::{Confirm, Watch};
@@ -112,6 +112,8 @@ pub(crate) struct Control<D> {
     compare: Duration,
     pub(crate) failure: Option<String>,
     pub(crate) flows: u64,
+    /// Questions for the status, until nothing is left to be planned.
+    asked: Vec<oneshot::Sender<RouterStatus>>,
     /// Held until the first plan is applied.
     unready: Option<Blocker>,
 }
@@ -174,6 +176,7 @@ impl<D: Dataplane> Control<D> {
             compare: COMPARE,
             failure: None,
             flows: 0,
+            asked: Vec::new(),
         })
     }
 
@@ -184,6 +187,7 @@ impl<D: Dataplane> Control<D> {
             if self.plan_due() <= self.now() {
                 self.step();
             }
+            self.tell();
             self.wait().await;
         }
     }
@@ -462,9 +466,25 @@ impl<D: Dataplane> Control<D> {
     fn carry_out(&mut self, order: Order) {
         // A caller that has gone away needs no answer.
         match order {
-            Order::Status(answer) => drop(answer.send(self.status())),
+            Order::Status(answer) => self.asked.push(answer),
             Order::Drain(order, answer) => drop(answer.send(self.drain(&order))),
             Order::Confirm(answer) => self.confirm(answer),
+        }
+    }
+
+    /// Answers those who ask for the status, unless a plan is due: what they are told is what the
+    /// kernel does, not what it will do.
+    fn tell(&mut self) {
+        let behind = self.dirty
+            || self.snapshot.has_changed().unwrap_or(false)
+            || self.sources.heard.has_changed().unwrap_or(false);
+        if behind || self.asked.is_empty() {
+            return;
+        }
+        let status = self.status();
+        for asker in self.asked.drain(..) {
+            // One that has gone away needs no answer.
+            drop(asker.send(status.clone()));
         }
     }
 

@@ -282,3 +282,16 @@ async fn a_reload_takes_effect_and_a_lost_speaker_is_told() {
     assert_eq!(status.drops, [("closed_port".to_owned(), 3)]);
     assert_eq!((&*status.legs[0].name, status.legs[0].attached), ("eth0", true));
 }
+
+#[tokio::test]
+async fn status_waits_for_the_plan_of_what_it_tells() {
+    let mut bench = Bench::serving().await;
+    bench.drain("n1", DrainKind::Drain { until_reboot: false }).await.unwrap();
+    bench.maps(|maps| maps.frontends.values().all(|frontend| frontend.table.is_none())).await;
+    // So soon after a plan, the next one waits.
+    let (undrain, status) = tokio::join!(bench.drain("n1", DrainKind::Undrain), bench.status());
+    undrain.unwrap();
+    assert_ne!(status.nodes[0].reason, "drained by an operator");
+    let served = bench.maps.borrow().frontends.values().all(|frontend| frontend.table.is_some());
+    assert!(served, "told before it is so");
+}
