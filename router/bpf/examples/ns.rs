@@ -2,9 +2,12 @@
 //! roadstead-router-bpf --example ns`.
 //!
 //! A test run uses one buffer again and again, so a program that translates a packet would not see
-//! the same packet twice. Here client and SNAT address, and VIP and node, are the same: translation
-//! changes nothing but the hop limit, which lasts for 250 runs. Prints `name nanoseconds` per line,
-//! medians of many batches.
+//! the same packet twice. Here VIP and node are the same, and once a flow is open its SNAT address
+//! becomes the client's: translation then changes nothing but the hop limit, which lasts for 250 runs
+//! and tells afterwards that each of them did all of it. New flows, each in a run of its own, begin
+//! while the SNAT address is another: a client that has ours is refused. What is not sent on, or not
+//! counted as a flow, is an error and no figure. Prints `name nanoseconds` per line, medians of many
+//! batches.
 
 use std::{error::Error, fs, net::IpAddr, path::Path, time::Instant};
 
@@ -29,6 +32,14 @@ const NODES: u16 = 40;
 const LOOPBACK: u32 = 1;
 const PORT: u16 = 80;
 const CLIENT_PORT: u16 = 40_000;
+const FRONTEND: u32 = 1;
+/// Source ports of the new flows.
+const NEW: std::ops::Range<u16> = 10_000..30_000;
+/// Hop limit of the frames: more than `REPEAT`.
+const HOPS: u8 = 255;
+/// Verdicts: TC_ACT_REDIRECT, TC_ACT_UNSPEC.
+const SENT_ON: i32 = 7;
+const NOT_OURS: i32 = -1;
 const SYN: u8 = 2;
 const ACK: u8 = 16;
 
@@ -74,6 +85,7 @@ fn empty() -> Result<u64> {
 struct Family {
     name: &'static str,
     client: IpAddr,
+    snat: IpAddr,
     vip: IpAddr,
     other: IpAddr,
 }
@@ -83,6 +95,7 @@ impl Family {
         Ok(Self {
             name: "v4",
             client: "198.51.100.7".parse()?,
+            snat: "203.0.113.2".parse()?,
             vip: "192.0.2.10".parse()?,
             other: "203.0.113.9".parse()?,
         })
@@ -92,32 +105,50 @@ impl Family {
         Ok(Self {
             name: "v6",
             client: "2001:db8:7::7".parse()?,
+            snat: "2001:db8:2::2".parse()?,
             vip: "2001:db8:1::10".parse()?,
             other: "2001:db8:2::9".parse()?,
         })
     }
 
     fn measure(&self, pins: &Pins, protocol: Protocol) -> Result<()> {
-        let dataplane = self.serving(pins, protocol, None)?;
-        let client = (self.client, CLIENT_PORT);
-        let vip = (self.vip, PORT);
+        let mut dataplane = self.serving(pins, protocol, None)?;
         let name = |what| format!("{what} {} {protocol}", self.name);
-        let first = if protocol == Protocol::Tcp { SYN } else { 0 };
-        run(&dataplane, &frame(protocol, client, vip, first), 1)?;
-        run(&dataplane, &frame(protocol, vip, client, first | ACK), 1)?;
-        run(&dataplane, &frame(protocol, client, vip, ACK), 1)?;
-        report(&name("established"), &dataplane, &frame(protocol, client, vip, ACK))?;
-        report(&name("reply"), &dataplane, &frame(protocol, vip, client, ACK))?;
-        report(&name("not-ours"), &dataplane, &frame(protocol, client, (self.other, PORT), ACK))?;
-        println!("{} {}", name("new"), self.new_flows(&dataplane, protocol, first)?);
+        self.open(&dataplane, protocol)?;
+        println!("{} {}", name("new"), self.new_flows(&dataplane, protocol)?);
+        dataplane.apply(&Op::PutSnat(0, snat(self.client)))?;
+        let (client, vip) = ((self.client, CLIENT_PORT), (self.vip, PORT));
+        let sent_on = [("established", client, vip), ("reply", vip, client)];
+        for (what, from, to) in sent_on {
+            let cost = batches(&dataplane, &frame(protocol, from, to, ACK), SENT_ON)?;
+            println!("{} {cost}", name(what));
+        }
+        let foreign = frame(protocol, client, (self.other, PORT), ACK);
+        println!("{} {}", name("not-ours"), batches(&dataplane, &foreign, NOT_OURS)?);
         Ok(())
     }
 
-    fn new_flows(&self, dataplane: &Dataplane, protocol: Protocol, flags: u8) -> Result<u64> {
+    /// One flow, both ways.
+    fn open(&self, dataplane: &Dataplane, protocol: Protocol) -> Result<()> {
+        let (client, vip) = ((self.client, CLIENT_PORT), (self.vip, PORT));
+        let first = first_flags(protocol);
+        run(dataplane, &frame(protocol, client, vip, first), 1, SENT_ON)?;
+        let answer = frame(protocol, vip, (self.snat, CLIENT_PORT), first | ACK);
+        run(dataplane, &answer, 1, SENT_ON)?;
+        run(dataplane, &frame(protocol, client, vip, ACK), 1, SENT_ON).map(drop)
+    }
+
+    fn new_flows(&self, dataplane: &Dataplane, protocol: Protocol) -> Result<u64> {
+        let before = dataplane.frontend_counters(FRONTEND)?.flows;
         let mut durations = Vec::new();
-        for port in 10_000..30_000 {
-            let frame = frame(protocol, (self.client, port), (self.vip, PORT), flags);
-            durations.push(run(dataplane, &frame, 1)?);
+        for port in NEW {
+            let frame =
+                frame(protocol, (self.client, port), (self.vip, PORT), first_flags(protocol));
+            durations.push(run(dataplane, &frame, 1, SENT_ON)?);
+        }
+        let begun = dataplane.frontend_counters(FRONTEND)?.flows.saturating_sub(before);
+        if begun != u64::try_from(durations.len())? {
+            return Err(format!("of {} new flows {begun} were counted", durations.len()).into());
         }
         Ok(median(durations))
     }
@@ -133,7 +164,8 @@ impl Family {
         for client in 0..FLOWS / 50_000 {
             let address = IpAddr::from([0x2001, 0xdb8, 7, 0, 0, 0, 1, u16::try_from(client)?]);
             for port in 10_000..60_000 {
-                run(&dataplane, &frame(Protocol::Udp, (address, port), (self.vip, PORT), 0), 1)?;
+                let frame = frame(Protocol::Udp, (address, port), (self.vip, PORT), 0);
+                run(&dataplane, &frame, 1, SENT_ON)?;
             }
         }
         let timed = |dataplane: &Dataplane| -> Result<(u64, u128)> {
@@ -193,7 +225,7 @@ impl Family {
     fn service(&self, protocol: Protocol) -> Vec<Op> {
         let key = FrontendKey { address: self.vip, protocol, port: PORT };
         let frontend = Frontend {
-            id: 1,
+            id: FRONTEND,
             node_port: PORT,
             table: Some(0),
             affinity_seconds: 0,
@@ -209,31 +241,54 @@ impl Family {
             snat: (0, 1),
             state: BackendMode::Active,
         };
-        let snat = Snat { address: self.client, low: 1_024, high: 65_535, shared: false };
         vec![
             Op::PutLeg(LOOPBACK, 0),
-            Op::PutSnat(0, snat),
+            Op::PutSnat(0, snat(self.snat)),
             Op::PutBackend(0, backend),
             Op::PutTable(0, vec![0; TABLE_SLOTS].into()),
-            Op::PutIdentity(1, key),
+            Op::PutIdentity(FRONTEND, key),
             Op::PutVip(self.vip, VipEntry { kind: VipKind::Virtual, legs: u32::MAX }),
             Op::PutFrontend(key, frontend),
         ]
     }
 }
 
-fn report(name: &str, dataplane: &Dataplane, frame: &[u8]) -> Result<()> {
-    let mut durations = Vec::new();
-    for _ in 0..BATCHES {
-        durations.push(run(dataplane, frame, REPEAT)?);
-    }
-    println!("{name} {}", median(durations));
-    Ok(())
+/// As where it is the host's own: sockets and services of the host are looked for first.
+fn snat(address: IpAddr) -> Snat {
+    Snat { address, low: 1_024, high: 65_535, shared: true }
 }
 
-fn run(dataplane: &Dataplane, frame: &[u8], repeat: u32) -> Result<u64> {
+fn first_flags(protocol: Protocol) -> u8 {
+    if protocol == Protocol::Tcp { SYN } else { 0 }
+}
+
+fn batches(dataplane: &Dataplane, frame: &[u8], verdict: i32) -> Result<u64> {
+    let durations = (0..BATCHES).map(|_| run(dataplane, frame, REPEAT, verdict));
+    Ok(median(durations.collect::<Result<_>>()?))
+}
+
+/// Nanoseconds of one run; an error where it did not go the way it was to go each time.
+fn run(dataplane: &Dataplane, frame: &[u8], repeat: u32, verdict: i32) -> Result<u64> {
     let ran = dataplane.test_run(frame, LOOPBACK, 0, repeat)?;
+    let sent_on = if verdict == SENT_ON { repeat } else { 0 };
+    let wanted = u32::from(HOPS).checked_sub(sent_on);
+    let left = hop_limit(&ran.packet).map(u32::from);
+    if ran.verdict != verdict || left != wanted {
+        let drops = dataplane.drops()?;
+        let counted: Vec<_> = drops.into_iter().filter(|(_, count)| *count > 0).collect();
+        return Err(format!(
+            "verdict {} instead of {verdict}, hop limit {left:?} instead of {wanted:?} after {repeat} \
+             runs; counted: {counted:?}",
+            ran.verdict
+        )
+        .into());
+    }
     Ok(u64::try_from(ran.duration.as_nanos())?)
+}
+
+fn hop_limit(frame: &[u8]) -> Option<u8> {
+    let offset = if frame.get(12) == Some(&8) { 22 } else { 21 };
+    frame.get(offset).copied()
 }
 
 fn median(mut of: Vec<u64>) -> u64 {
@@ -255,14 +310,14 @@ fn frame(protocol: Protocol, from: (IpAddr, u16), to: (IpAddr, u16), flags: u8) 
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             frame.extend([8, 0, 0x45, 0, 0]);
             frame.push(20_u8.saturating_add(u8::try_from(l4.len()).unwrap_or(0)));
-            frame.extend([0, 1, 0x40, 0, 255, protocol.number(), 0x12, 0x34]);
+            frame.extend([0, 1, 0x40, 0, HOPS, protocol.number(), 0x12, 0x34]);
             frame.extend(source.octets());
             frame.extend(destination.octets());
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0]);
             frame.push(u8::try_from(l4.len()).unwrap_or(0));
-            frame.extend([protocol.number(), 255]);
+            frame.extend([protocol.number(), HOPS]);
             frame.extend(source.octets());
             frame.extend(destination.octets());
         }
