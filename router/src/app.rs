@@ -24,11 +24,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     api::{self, Api},
-    assignments::{self, Heard, Memory},
+    assignments::{self, Heard},
     control::{Control, EVENTS, Sinks, Sources},
     dataplane::Dataplane,
     host::{self, Wanted},
     kernel::{self, Kernel},
+    memory::Memory,
     metrics::Metrics,
     reconcile::Retired,
     sweep,
@@ -140,20 +141,11 @@ async fn until_stopped(
                 return;
             }
             Told::Reload => {
-                notify::reloading();
-                let reloaded = reloaded(file, &config.borrow());
-                metrics.configured(reloaded.is_ok());
-                match reloaded {
-                    Ok(new) => {
-                        config.send_replace(Arc::new(new));
-                        tracing::info!("the configuration is reloaded");
-                    }
-                    Err(error) => {
-                        let error = format!("{error:#}");
-                        tracing::error!(%error, "the reload is refused; the last good configuration stays");
-                    }
+                let taken = roadstead_daemon::reload(|| reloaded(file, &config.borrow()));
+                metrics.configured(taken.is_ok());
+                if let Ok(new) = taken {
+                    config.send_replace(Arc::new(new));
                 }
-                notify::ready();
             }
         }
     }

@@ -1,20 +1,13 @@
 //! Who has which address: a long poll of the speaker's socket, and the last copy on disk, from
 //! which a router starts when the speaker is not there (S8).
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
-use roadstead_daemon::{local::Client, state};
-use roadstead_model::{ServiceKey, local::Assignments};
-use serde::{Deserialize, Serialize};
-use tokio::{sync::watch, time::sleep};
+use roadstead_daemon::local::{self, Client};
+use roadstead_model::local::Assignments;
+use tokio::sync::watch;
 
-/// Pause after a failed call: the speaker is restarted within a second, and is asked soon after.
-const PAUSE: Duration = Duration::from_millis(100);
+use crate::memory::Memory;
 
 /// The last assignments, and whether the speaker answers now.
 #[derive(Clone, Debug, Default)]
@@ -35,50 +28,13 @@ impl Heard {
     }
 }
 
-/// What outlives a restart of the router.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Memory {
-    /// The last assignments.
-    pub(crate) assignments: Assignments,
-    /// Services that have been ready, so that doubt holds them.
-    pub(crate) ready: BTreeSet<ServiceKey>,
-}
-
-impl Memory {
-    /// The file in the router's state directory.
-    pub(crate) fn path(state: &Path) -> PathBuf {
-        state.join("assignments.json")
-    }
-
-    /// Reads the copy. A damaged one is told and passed over: the speaker has the original.
-    pub(crate) fn read(path: &Path) -> Option<Self> {
-        state::read(path).unwrap_or_else(|error| {
-            tracing::error!(error = %error, "the last assignments are not used; the speaker is asked for them");
-            None
-        })
-    }
-}
-
 /// Keeps `heard` current. Owned by `app`; cancelling is safe at any point: the next call asks anew.
 pub(crate) async fn follow(client: Client, heard: watch::Sender<Heard>) {
-    let mut after = None;
-    loop {
-        let path = match after {
-            Some(generation) => format!("/v1/assignments?after={generation}"),
-            None => "/v1/assignments".to_owned(),
-        };
-        match client.get::<Assignments>(&path).await {
-            Ok(assignments) => {
-                after = Some(assignments.generation);
-                connected(&heard, assignments);
-            }
-            Err(error) => {
-                after = None;
-                lost(&heard, &error);
-                sleep(PAUSE).await;
-            }
-        }
-    }
+    let hear = |said| match said {
+        Ok(assignments) => connected(&heard, assignments),
+        Err(error) => lost(&heard, &error),
+    };
+    local::follow(client, "/v1/assignments", hear).await;
 }
 
 fn connected(heard: &watch::Sender<Heard>, assignments: Assignments) {
@@ -114,7 +70,6 @@ fn lost(heard: &watch::Sender<Heard>, error: &dyn std::error::Error) {
 #[cfg(test)]
 mod tests {
     use roadstead_daemon::local::{Answer, Server};
-    use roadstead_model::SourceName;
 
     use super::*;
 
@@ -157,18 +112,5 @@ mod tests {
         assert_eq!(generation(&heard.borrow()), Some(7));
         connected(&sender, Assignments { generation: 8, ..Assignments::default() });
         assert_eq!(generation(&heard.borrow()), Some(8));
-    }
-
-    #[test]
-    fn the_memory_is_read_as_it_was_written_and_a_damaged_one_is_passed_over() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = Memory::path(directory.path());
-        assert_eq!(Memory::read(&path), None);
-        let key = ServiceKey::new(&SourceName::new("local"), "default", "web");
-        let memory = Memory { ready: [key].into(), ..Memory::default() };
-        state::write(&path, &memory).unwrap();
-        assert_eq!(Memory::read(&path), Some(memory));
-        std::fs::write(&path, "{\"assignments\":").unwrap();
-        assert_eq!(Memory::read(&path), None);
     }
 }

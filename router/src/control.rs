@@ -18,7 +18,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::pending,
     net::IpAddr,
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -26,12 +25,12 @@ use std::{
 use roadstead_daemon::{
     publish::Publisher,
     ready::{Blocker, Readiness},
-    state::{self, StateError},
+    words::chain,
 };
 use roadstead_model::{
     Snapshot,
     config::Config,
-    local::{Done, Programmed, Refusal, RouterStatus},
+    local::{Programmed, RouterStatus},
 };
 use roadstead_router_core::{health::Target, host::Host, maps::MapError};
 use roadstead_watch::{Confirm, Watch};
@@ -42,15 +41,15 @@ use tokio::{
 };
 
 use crate::{
-    api::{DrainKind, DrainOrder, Order},
-    assignments::{Heard, Memory},
+    api::Order,
+    assignments::Heard,
     dataplane::{Dataplane, Event},
     drain::Orders,
     host::Wanted,
+    memory::{Memory, Remembering},
     metrics::Metrics,
     probe::{Probed, probe},
     reconcile::{Reconciler, Retired, World, shown},
-    report::chain,
     sweep::Swept,
 };
 
@@ -118,15 +117,6 @@ pub(crate) struct Control<D> {
     unready: Option<Blocker>,
 }
 
-/// What is kept on disk, and what is there already.
-#[derive(Debug)]
-pub(crate) struct Remembering {
-    path: PathBuf,
-    written: Memory,
-    writing: JoinSet<(Memory, Result<(), StateError>)>,
-    pub(crate) failed: Option<String>,
-}
-
 impl<D: Dataplane> Control<D> {
     /// Goes on with what the maps and the disk hold. Must be called within a tokio runtime.
     ///
@@ -161,12 +151,7 @@ impl<D: Dataplane> Control<D> {
             host: None,
             attached: BTreeMap::new(),
             probes: JoinSet::new(),
-            memory: Remembering {
-                path: Memory::path(&state),
-                written: memory,
-                writing: JoinSet::new(),
-                failed: None,
-            },
+            memory: Remembering::new(&state, memory),
             start: Instant::now(),
             dirty: true,
             rewatch: true,
@@ -212,11 +197,7 @@ impl<D: Dataplane> Control<D> {
                     self.probed(&probed);
                 }
             }
-            Some(written) = self.memory.writing.join_next(), if !self.memory.writing.is_empty() => {
-                if let Ok((memory, result)) = written {
-                    self.memory.written(memory, result);
-                }
-            }
+            () = self.memory.written() => {}
             () = sleep_until(deadline) => self.time_passed(),
         }
     }
@@ -420,38 +401,6 @@ impl<D: Dataplane> Control<D> {
         }
     }
 
-    fn host_changed(&mut self) {
-        self.attach();
-        self.changed();
-    }
-
-    /// Attaches the program to the legs as they are now.
-    fn attach(&mut self) {
-        let Some(host) = self.sources.host.borrow_and_update().clone() else { return };
-        let attached = self.reconciler.maps.attach(&host.legs);
-        for (ifindex, outcome) in &attached {
-            let name = host.legs.get(ifindex).map(|leg| leg.name.clone()).unwrap_or_default();
-            match outcome {
-                Err(error) if self.attached.get(ifindex) != Some(outcome) => {
-                    tracing::error!(leg = %name, %error, "the program is not attached");
-                }
-                Ok(()) if self.attached.get(ifindex) != Some(outcome) => {
-                    tracing::info!(leg = %name, "the program is attached");
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        if attached.values().any(Result::is_err) {
-            self.retry = Some(self.now() + RETRY);
-        }
-        let mut host = Host::clone(&host);
-        for (ifindex, leg) in &mut host.legs {
-            leg.attached = attached.get(ifindex).is_some_and(Result::is_ok);
-        }
-        self.attached = attached;
-        self.host = Some(Arc::new(host));
-    }
-
     fn reconfigure(&mut self) {
         let config = self.sources.config.borrow_and_update().clone();
         if config.sources != self.config.sources {
@@ -462,101 +411,9 @@ impl<D: Dataplane> Control<D> {
         self.config = config;
         self.changed();
     }
-
-    fn carry_out(&mut self, order: Order) {
-        // A caller that has gone away needs no answer.
-        match order {
-            Order::Status(answer) => self.asked.push(answer),
-            Order::Drain(order, answer) => drop(answer.send(self.drain(&order))),
-            Order::Confirm(answer) => self.confirm(answer),
-        }
-    }
-
-    /// Answers those who ask for the status, unless a plan is due: what they are told is what the
-    /// kernel does, not what it will do.
-    fn tell(&mut self) {
-        let behind = self.dirty
-            || self.snapshot.has_changed().unwrap_or(false)
-            || self.sources.heard.has_changed().unwrap_or(false);
-        if behind || self.asked.is_empty() {
-            return;
-        }
-        let status = self.status();
-        for asker in self.asked.drain(..) {
-            // One that has gone away needs no answer.
-            drop(asker.send(status.clone()));
-        }
-    }
-
-    /// The sources answer in their own time; what follows comes with their next snapshot.
-    fn confirm(&self, answer: oneshot::Sender<Result<Done, Refusal>>) {
-        let confirm = self.confirm.clone();
-        tokio::spawn(async move {
-            let message = roadstead_watch::in_words(&confirm.confirm().await);
-            tracing::info!(outcome = message, "an operator confirmed the sources");
-            drop(answer.send(Ok(Done { message })));
-        });
-    }
-
-    fn drain(&mut self, order: &DrainOrder) -> Result<Done, Refusal> {
-        let refuse = |error: &dyn std::error::Error| Refusal { error: chain(error) };
-        let snapshot = self.snapshot.borrow().clone();
-        let node = self.drains.named(&order.node, &snapshot).map_err(|error| refuse(&error))?;
-        let deadline = self.config.router.drain_deadline;
-        let message = match order.kind {
-            DrainKind::Drain { until_reboot } => {
-                let ordered = self.drains.order(node.clone(), until_reboot);
-                ordered.map_err(|error| refuse(&error))?;
-                self.reconciler.drains.order(node.clone(), self.now() + deadline);
-                let seconds = deadline.as_secs();
-                format!(
-                    "node {node} gets no new connections; established ones stay for {seconds} s"
-                )
-            }
-            DrainKind::Undrain => {
-                let stood = self.drains.take_back(&node).map_err(|error| refuse(&error))?;
-                self.reconciler.drains.undo(&node);
-                match stood {
-                    true => format!("node {node} gets new connections again"),
-                    false => format!("node {node} was not drained"),
-                }
-            }
-        };
-        tracing::info!("{message}");
-        self.changed();
-        Ok(Done { message })
-    }
 }
 
-impl Remembering {
-    /// Has the disk follow: one write at a time, and the newest state when that is done.
-    fn keep(&mut self, world: &World, ready: BTreeSet<roadstead_model::ServiceKey>) {
-        let current = self.written.assignments == *world.assignments && self.written.ready == ready;
-        if current || !self.writing.is_empty() {
-            return;
-        }
-        let memory = Memory { assignments: (*world.assignments).clone(), ready };
-        let path = self.path.clone();
-        self.writing.spawn_blocking(move || {
-            let result = state::write(&path, &memory);
-            (memory, result)
-        });
-    }
-
-    fn written(&mut self, memory: Memory, result: Result<(), StateError>) {
-        let failed = result.err().map(|error| chain(&error));
-        if let Some(error) = &failed
-            && self.failed != failed
-        {
-            tracing::error!(%error, "the assignments are not kept over a restart");
-        }
-        // What could not be written is tried again with the next plan.
-        if failed.is_none() {
-            self.written = memory;
-        }
-        self.failed = failed;
-    }
-}
-
+mod legs;
+mod orders;
 #[cfg(test)]
 mod tests;

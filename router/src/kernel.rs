@@ -15,6 +15,7 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, poll},
 };
+use roadstead_daemon::words::chain;
 use roadstead_model::{
     FlowFilter,
     config::Config,
@@ -34,7 +35,6 @@ use tokio::sync::mpsc;
 use crate::{
     api::ListFlows,
     dataplane::{Dataplane, Event},
-    report::chain,
     sweep::{Pass, Sweep},
 };
 

@@ -260,19 +260,7 @@ impl Speaker {
 
     /// A configuration is taken whole or not at all.
     fn reload(&mut self) {
-        notify::reloading();
-        match self.reloaded() {
-            Ok(()) => {
-                self.control.stale_config = None;
-                tracing::info!("the configuration is reloaded");
-            }
-            Err(error) => {
-                let why = format!("{error:#}");
-                tracing::error!(error = %why, "the reload is refused; the last good configuration stays");
-                self.control.stale_config = Some(why);
-            }
-        }
-        notify::ready();
+        self.control.stale_config = roadstead_daemon::reload(|| self.reloaded()).err();
     }
 
     fn reloaded(&mut self) -> Result<()> {

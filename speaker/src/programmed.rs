@@ -1,13 +1,10 @@
 //! What the router says is programmed: a long poll of its local socket, for ever.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use roadstead_daemon::local::Client;
+use roadstead_daemon::local::{self, Client};
 use roadstead_model::local::Programmed;
-use tokio::{sync::watch, time::sleep};
-
-/// Pause after a failed call: the router is restarted within a second, and is asked soon after.
-const PAUSE: Duration = Duration::from_millis(100);
+use tokio::sync::watch;
 
 /// The last that the router said, and whether it answers now.
 #[derive(Clone, Debug, Default)]
@@ -20,24 +17,11 @@ pub(crate) struct Heard {
 
 /// Keeps `heard` current. Owned by `app`; cancelling is safe at any point: the next call asks anew.
 pub(crate) async fn follow(client: Client, heard: watch::Sender<Heard>) {
-    let mut after = None;
-    loop {
-        let path = match after {
-            Some(generation) => format!("/v1/programmed?after={generation}"),
-            None => "/v1/programmed".to_owned(),
-        };
-        match client.get::<Programmed>(&path).await {
-            Ok(programmed) => {
-                after = Some(programmed.generation);
-                connected(&heard, programmed);
-            }
-            Err(error) => {
-                after = None;
-                lost(&heard, &error);
-                sleep(PAUSE).await;
-            }
-        }
-    }
+    let hear = |said| match said {
+        Ok(programmed) => connected(&heard, programmed),
+        Err(error) => lost(&heard, &error),
+    };
+    local::follow(client, "/v1/programmed", hear).await;
 }
 
 fn connected(heard: &watch::Sender<Heard>, programmed: Programmed) {

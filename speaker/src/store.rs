@@ -7,13 +7,15 @@
 
 use std::{
     collections::BTreeMap,
-    error::Error,
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-use roadstead_daemon::state::{self, StateError};
+use roadstead_daemon::{
+    state::{self, StateError},
+    words::chain,
+};
 use roadstead_speaker_core::{
     gate::Answers,
     ipam::{Ledger, LedgerError},
@@ -150,16 +152,6 @@ fn decode(path: &Path) -> Result<Option<Ledger>, StoreError> {
     Ledger::decode(&bytes)
         .map(Some)
         .map_err(|source| StoreError::Ledger { path: path.to_path_buf(), source: source.into() })
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -14,8 +14,12 @@ pub mod notify;
 pub mod process;
 pub mod publish;
 pub mod ready;
+mod reload;
 pub mod signals;
 pub mod state;
+pub mod words;
+
+pub use reload::reload;
 
 /// The version of the workspace, printed by `--version`, `version` and status.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

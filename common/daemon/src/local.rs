@@ -4,9 +4,11 @@
 //! something is asked of the kernel: a `POST` needs root or the daemon's own user (SO_PEERCRED).
 
 mod client;
+mod follow;
 mod server;
 
 pub use client::{Client, ClientError};
+pub use follow::follow;
 pub use server::{Answer, Call, Server, ServerError};
 
 #[cfg(test)]

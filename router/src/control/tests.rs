@@ -5,7 +5,7 @@ use roadstead_daemon::publish::{Published, published};
 use roadstead_model::{
     SourceName,
     config::{self, Paths, Source, SourceKind},
-    local::{Assignments, RouterStatus, Serving},
+    local::{Assignments, Done, Refusal, RouterStatus, Serving},
 };
 use roadstead_router_core::{
     host::Leg,
@@ -13,7 +13,10 @@ use roadstead_router_core::{
 };
 
 use super::*;
-use crate::{api::ORDERS, reconcile::tests as reconcile};
+use crate::{
+    api::{DrainKind, DrainOrder, ORDERS},
+    reconcile::tests as reconcile,
+};
 
 /// Maps in memory that tell the test what they hold.
 #[derive(Clone, Debug)]

@@ -1,0 +1,33 @@
+//! A value that another daemon publishes, followed by long polls of its local socket.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::time::sleep;
+
+use super::{Client, ClientError};
+use crate::publish::Generation;
+
+/// Pause after a failed call: a daemon is restarted within a second, and is asked soon after.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Tells `hear` each value at `path` and each failed call, for ever. After a failure the value is
+/// asked for anew, whatever its generation. Cancelling is safe at any point.
+pub async fn follow<T>(client: Client, path: &str, mut hear: impl FnMut(Result<T, ClientError>))
+where
+    T: DeserializeOwned + Generation,
+{
+    let mut after = None;
+    loop {
+        let path = match after {
+            Some(generation) => format!("{path}?after={generation}"),
+            None => path.to_owned(),
+        };
+        let said = client.get::<T>(&path).await;
+        after = said.as_ref().ok().map(Generation::generation);
+        hear(said);
+        if after.is_none() {
+            sleep(PAUSE).await;
+        }
+    }
+}
