@@ -84,6 +84,8 @@ pub struct Answer {
     pub node: String,
     /// The client's address and port as the node sees them.
     pub client: String,
+    /// The port of the node that was asked.
+    pub port: u16,
     /// The path that was asked for.
     pub path: String,
     /// How many bytes of body the request had.
@@ -96,8 +98,8 @@ impl Answer {
     /// As the body of an answer.
     pub fn to_text(&self) -> String {
         format!(
-            "node={} client={} path={} received={} sum={}\n",
-            self.node, self.client, self.path, self.received, self.sum
+            "node={} client={} port={} path={} received={} sum={}\n",
+            self.node, self.client, self.port, self.path, self.received, self.sum
         )
     }
 
@@ -111,6 +113,7 @@ impl Answer {
         Ok(Self {
             node: field("node")?,
             client: field("client")?,
+            port: field("port")?.parse()?,
             path: field("path")?,
             received: field("received")?.parse()?,
             sum: field("sum")?.parse()?,
@@ -127,6 +130,7 @@ mod tests {
         let answer = Answer {
             node: "node1".into(),
             client: "[2001:db8::1]:4242".into(),
+            port: 30000,
             path: "/seq/7".into(),
             received: 3,
             sum: 9,

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ask;
+pub mod both;
 pub mod counters;
 pub mod demo;
 pub mod frames;
@@ -10,4 +11,5 @@ pub mod installed;
 pub mod restarts;
 pub mod world;
 
+pub use both::Both;
 pub use world::{World, scenario, scenario_alone};

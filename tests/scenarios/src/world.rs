@@ -11,9 +11,11 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use roadstead_lab::{
     Capture, Edge, Host, Lab, Node, Topology,
-    edge::{DaemonName, ServiceYaml},
+    edge::{DaemonName, Port, ServiceYaml},
     presets::{self, POOL_V4, POOL_V6},
 };
+
+use crate::Both;
 
 /// Within what a new Service is announced, on a loaded machine.
 pub const SOON: Duration = Duration::from_secs(15);
@@ -108,22 +110,31 @@ impl World {
         Ok(SocketAddr::new(*first, port))
     }
 
+    /// A port of a dual-stack Service that is served as `service` says, at both addresses.
+    pub fn serve_both(&self, name: &str, service: &ServiceYaml, port: u16) -> Result<Both> {
+        Both::new(self.serve(name, service)?, port)
+    }
+
+    /// A port of a dual-stack Service at both addresses, once they are announced.
+    pub fn both_of(&self, name: &str, port: u16) -> Result<Both> {
+        Both::new(self.edge.wait_announced(&format!("default/{name}"), SOON)?, port)
+    }
+
     /// One Service `web` with TCP port 80 and UDP port 53 over both families: IPv4, then IPv6.
     pub fn serve_web(&self) -> Result<[IpAddr; 2]> {
         let web = ServiceYaml::new("web").tcp(80, 30000).udp(53, 30001).dual();
-        let mut addresses = self.serve("web", &web)?;
+        let both = self.serve_both("web", &web, 80)?;
         self.wait_healthy("default/web")?;
-        addresses.sort_by_key(IpAddr::is_ipv6);
-        addresses.try_into().map_err(|other| anyhow!("wanted one address per family: {other:?}"))
+        Ok(both.addresses())
     }
 
-    /// Waits until every node serves every port of a Service: the address is announced once one
-    /// of them does.
+    /// Waits until every node serves every port of a Service at each of its addresses: they are
+    /// announced once one node passes a probe over one family.
     pub fn wait_healthy(&self, service: &str) -> Result<()> {
-        let all = self.nodes.len();
         self.edge.wait_service(service, "healthy on every node", SOON, |found| {
-            let mut ports = found.ports.iter();
-            ports.all(|port| port.nodes_in("healthy").len() >= all).then_some(())
+            let wanted = self.nodes.len() * found.addresses.len();
+            let healthy = |port: &Port| port.nodes_in("healthy").len() == wanted;
+            (!found.ports.is_empty() && found.ports.iter().all(healthy)).then_some(())
         })
     }
 

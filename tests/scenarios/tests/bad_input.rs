@@ -1,15 +1,16 @@
 //! What is wrong is told and hurts nobody else.
 //!
 //! Input: broken manifests, a broken configuration, ports that cannot be served, a second copy of
-//! a daemon. Output: a message that names the thing; the last good state; other objects served.
+//! a daemon. Output: a message that names the thing; the last good state; other objects served,
+//! over both families.
 //! On the wire: nothing changes.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::IpAddr};
 
 use anyhow::{Result, ensure};
 use roadstead_lab::{
     Load,
-    edge::{DaemonName, ServiceYaml},
+    edge::{Condition, DaemonName, ServiceYaml},
     eventually,
     process::{Program, built},
 };
@@ -19,7 +20,13 @@ use roadstead_scenarios::{
 };
 
 fn web() -> ServiceYaml {
-    ServiceYaml::new("web").tcp(80, 30000)
+    ServiceYaml::new("web").tcp(80, 30000).dual()
+}
+
+/// A Service that comes while something is wrong is served.
+fn another_is_served(world: &World, node_port: u16) -> Result<()> {
+    let other = ServiceYaml::new("other").tcp(80, node_port).dual();
+    world.serve_both("other", &other, 80)?.answer(world.client()?)
 }
 
 /// Waits until `roadstead check` complains about a text.
@@ -37,15 +44,14 @@ fn a_file_that_turns_bad_keeps_its_last_good_objects() -> Result<()> {
     scenario(
         || World::routed("bad-file"),
         |world| {
-            let to = world.serve_at("web", &web(), 80)?;
-            let running = Load::keep_alive(to, 10).start(world.client()?, &world.lab.logs())?;
+            let web = world.serve_both("web", &web(), 80)?;
+            let running = web.load(world, |to| Load::keep_alive(to, 10))?;
             world.edge.manifests.write("web", "kind: Service\nspec: [unclosed\n")?;
             check_complains(world, "web.yaml:")?;
-            let other = world.serve_at("other", &ServiceYaml::new("other").tcp(80, 30001), 80)?;
-            ask::tcp(world.client()?, other)?;
-            let still = world.edge.wait_announced("default/web", SOON)?;
-            ensure!(still == [to.ip()], "{still:?}");
-            running.finish()?.all_answered()
+            another_is_served(world, 30001)?;
+            let still = world.both_of("web", 80)?;
+            ensure!(still == web, "{still:?}");
+            running.all_answered()
         },
     )
 }
@@ -55,8 +61,8 @@ fn an_sctp_port_is_refused_and_its_tcp_sibling_served() -> Result<()> {
     scenario(
         || World::routed("bad-sctp"),
         |world| {
-            let to = world.serve_at("web", &web().port("SCTP", 9999, 30009), 80)?;
-            ask::tcp(world.client()?, to)?;
+            let web = world.serve_both("web", &web().port("SCTP", 9999, 30009), 80)?;
+            web.answer(world.client()?)?;
             let told = world.edge.wait_reason("default/web", "SctpNotServed", SOON)?;
             ensure!(told.message.contains("9999"), "{told:?}");
             Ok(())
@@ -69,7 +75,7 @@ fn a_bad_configuration_is_refused_whole() -> Result<()> {
     scenario(
         || World::routed("bad-config"),
         |world| {
-            let to = world.serve_at("web", &web(), 80)?;
+            let web = world.serve_both("web", &web(), 80)?;
             world.edge.configure(&format!("{}\n[routre]\nflows = 1\n", one_pool()))?;
             check_complains(world, "routre")?;
             for daemon in DaemonName::ALL {
@@ -78,9 +84,8 @@ fn a_bad_configuration_is_refused_whole() -> Result<()> {
             }
             // The daemons' last good state is asked of from here on, not the file.
             world.edge.configure(&one_pool())?;
-            let other = world.serve_at("other", &ServiceYaml::new("other").tcp(80, 30001), 80)?;
-            ask::tcp(world.client()?, other)?;
-            ask::tcp(world.client()?, to)?;
+            another_is_served(world, 30001)?;
+            web.answer(world.client()?)?;
             for daemon in DaemonName::ALL {
                 ensure!(world.edge.daemon(daemon)?.starts() == 1, "it did not survive the reload");
             }
@@ -89,21 +94,35 @@ fn a_bad_configuration_is_refused_whole() -> Result<()> {
     )
 }
 
+/// Addresses of the segment that are in no pool.
+const OUTSIDE: [&str; 2] = ["192.0.2.77", "2001:db8:1::77"];
+
+/// A Service asks for an address that it does not get, for this reason.
+fn asks_in_vain(world: &World, address: IpAddr, reason: &str) -> Result<Condition> {
+    let asking = ServiceYaml::new("asking").tcp(80, 30001).addresses(&address.to_string());
+    let asking = if address.is_ipv6() { asking.v6() } else { asking };
+    world.edge.manifests.service(&asking)?;
+    world.edge.wait_service("default/asking", reason, SOON, |found| {
+        let text = address.to_string();
+        let named = |c: &&Condition| c.reason == reason && c.message.contains(&text);
+        found.conditions.iter().find(named).cloned()
+    })
+}
+
 #[test]
 fn a_request_for_an_address_of_another_is_refused_by_name() -> Result<()> {
     scenario(
         || World::routed("bad-request"),
         |world| {
-            let held = world.serve("web", &web())?[0];
-            let thief = ServiceYaml::new("thief").tcp(80, 30001).addresses(&held.to_string());
-            world.edge.manifests.service(&thief)?;
-            let told = world.edge.wait_reason("default/thief", "AddressHeld", SOON)?;
-            ensure!(told.message.contains("default/web"), "{told:?}");
-            let outside = ServiceYaml::new("outside").tcp(80, 30002).addresses("192.0.2.77");
-            world.edge.manifests.service(&outside)?;
-            world.edge.wait_reason("default/outside", "AddressNotInPool", SOON)?;
-            ensure!(ask::who_has(world.near()?, "192.0.2.77".parse()?)?.is_none(), "S1");
-            ask::tcp(world.client()?, SocketAddr::new(held, 80)).map(drop)
+            let web = world.serve_both("web", &web(), 80)?;
+            for (held, outside) in web.addresses().into_iter().zip(OUTSIDE) {
+                let told = asks_in_vain(world, held, "AddressHeld")?;
+                ensure!(told.message.contains("default/web"), "{told:?}");
+                let outside = outside.parse()?;
+                asks_in_vain(world, outside, "AddressNotInPool")?;
+                ensure!(ask::who_has(world.near()?, outside)?.is_none(), "S1");
+            }
+            web.answer(world.client()?)
         },
     )
 }
@@ -128,15 +147,14 @@ fn a_service_with_ten_thousand_annotations_hurts_nobody() -> Result<()> {
     scenario(
         || World::routed("bad-annotations"),
         |world| {
-            let to = world.serve_at("web", &web(), 80)?;
+            let web = world.serve_both("web", &web(), 80)?;
             let mut big = ServiceYaml::new("big").tcp(80, 30001);
             for number in 0..10_000 {
                 big = big.annotate(&format!("example.org/a{number}"), "x");
             }
             world.edge.manifests.service(&big)?;
-            let other = world.serve_at("other", &ServiceYaml::new("other").tcp(80, 30002), 80)?;
-            ask::tcp(world.client()?, other)?;
-            ask::tcp(world.client()?, to).map(drop)
+            another_is_served(world, 30002)?;
+            web.answer(world.client()?)
         },
     )
 }
@@ -146,8 +164,8 @@ fn a_second_copy_of_a_daemon_ends_and_the_first_goes_on() -> Result<()> {
     scenario(
         || World::routed("bad-second-copy"),
         |world| {
-            let to = world.serve_at("web", &web(), 80)?;
-            let running = Load::connect(to).start(world.client()?, &world.lab.logs())?;
+            let web = world.serve_both("web", &web(), 80)?;
+            let running = web.load(world, Load::connect)?;
             for daemon in DaemonName::ALL {
                 let name = format!("roadstead-{}", daemon.as_str());
                 let copy =
@@ -158,7 +176,7 @@ fn a_second_copy_of_a_daemon_ends_and_the_first_goes_on() -> Result<()> {
                 ensure!(!status.success(), "the second {name} ended well");
                 ensure!(!copy.stderr().is_empty(), "it said nothing");
             }
-            running.finish()?.all_answered()
+            running.all_answered()
         },
     )
 }
@@ -168,7 +186,7 @@ fn a_missing_directory_is_doubt() -> Result<()> {
     scenario(
         || World::routed("bad-directory"),
         |world| {
-            let to = world.serve_at("web", &web(), 80)?;
+            let web = world.serve_both("web", &web(), 80)?;
             let dir = world.edge.manifests.dir().clone();
             let aside = dir.with_extension("aside");
             fs::rename(&dir, &aside)?;
@@ -177,10 +195,9 @@ fn a_missing_directory_is_doubt() -> Result<()> {
                 ensure!(text.contains(&dir.display().to_string()), "{text}");
                 Ok(())
             })?;
-            ask::tcp(world.client()?, to)?;
+            web.answer(world.client()?)?;
             fs::rename(&aside, &dir)?;
-            let other = world.serve_at("other", &ServiceYaml::new("other").tcp(80, 30001), 80)?;
-            ask::tcp(world.client()?, other).map(drop)
+            another_is_served(world, 30001)
         },
     )
 }

@@ -3,9 +3,9 @@
 //! Input: the directory of manifests moved away, or empty when the daemons start; then the order.
 //! Output: what is held stays, and `status` says that it is in doubt; after the order it is
 //! withdrawn, and the answer says so.
-//! On the wire: answered until the order, no ARP answer after it (S3).
+//! On the wire: answered until the order, no ARP or NDP answer after it (S3).
 
-use std::{fs, net::SocketAddr};
+use std::fs;
 
 use anyhow::{Result, ensure};
 use roadstead_lab::{
@@ -13,12 +13,12 @@ use roadstead_lab::{
     eventually, presets,
 };
 use roadstead_scenarios::{
-    World, ask, scenario,
+    Both, World, scenario,
     world::{SOON, one_pool},
 };
 
 fn web() -> ServiceYaml {
-    ServiceYaml::new("web").tcp(80, 30000)
+    ServiceYaml::new("web").tcp(80, 30000).dual()
 }
 
 /// Exit status and output of a verb.
@@ -38,19 +38,15 @@ fn wait_for_doubt(world: &World, why: &str) -> Result<()> {
 }
 
 /// Gives the order and waits for the silence that follows.
-fn confirm(world: &World, to: SocketAddr) -> Result<()> {
+fn confirm(world: &World, web: Both) -> Result<()> {
     let (code, text) = said(world, "confirm")?;
     ensure!(code == Some(0), "confirm ended with {code:?}: {text}");
     for daemon in ["speaker: source", "router: source"] {
         ensure!(text.contains(daemon), "{text}");
     }
     ensure!(text.contains("was in doubt") && text.contains("0 Services"), "{text}");
-    eventually("no ARP answer", SOON, || {
-        let mac = ask::who_has(world.near()?, to.ip())?;
-        ensure!(mac.is_none(), "{mac:?} answers");
-        Ok(())
-    })?;
-    ask::unanswered(world.client()?, to)?;
+    eventually("silence", SOON, || web.resolve_to_nobody(world.near()?))?;
+    web.stay_silent(world.client()?)?;
     let status = world.edge.status()?;
     ensure!(status.services.is_empty(), "{:?}", status.services);
     let (code, text) = said(world, "confirm")?;
@@ -63,17 +59,16 @@ fn a_directory_moved_away_is_held_until_it_is_confirmed() -> Result<()> {
     scenario(
         || World::routed("confirm-moved"),
         |world| {
-            let to = world.serve_at("web", &web(), 80)?;
+            let web = world.serve_both("web", &web(), 80)?;
             let dir = world.edge.manifests.dir().clone();
             let aside = dir.with_extension("aside");
             fs::rename(&dir, &aside)?;
             wait_for_doubt(world, &dir.display().to_string())?;
-            ask::tcp(world.client()?, to)?;
-            confirm(world, to)?;
+            web.answer(world.client()?)?;
+            confirm(world, web)?;
             // Back again: an order stands for as long as there is nothing to read.
             fs::rename(&aside, &dir)?;
-            let again = world.edge.wait_announced("default/web", SOON)?;
-            ask::tcp(world.client()?, SocketAddr::new(again[0], 80)).map(drop)
+            world.both_of("web", 80)?.answer(world.client()?)
         },
     )
 }
@@ -83,7 +78,7 @@ fn a_directory_that_is_empty_at_the_start_releases_nothing_until_it_is_confirmed
     scenario(
         || World::routed("confirm-start"),
         |world| {
-            let to = world.serve_at("web", &web(), 80)?;
+            let web = world.serve_both("web", &web(), 80)?;
             let dir = world.edge.manifests.dir().clone();
             for daemon in DaemonName::ALL {
                 world.edge.stop_daemon(daemon);
@@ -92,8 +87,8 @@ fn a_directory_that_is_empty_at_the_start_releases_nothing_until_it_is_confirmed
             fs::create_dir(&dir)?;
             world.start_daemons()?;
             wait_for_doubt(world, "holds no manifests")?;
-            ask::tcp(world.client()?, to)?;
-            confirm(world, to)
+            web.answer(world.client()?)?;
+            confirm(world, web)
         },
     )
 }
@@ -115,8 +110,8 @@ fn a_fresh_install_is_not_broken() -> Result<()> {
             let (code, text) = said(world, "check")?;
             ensure!(code == Some(0), "check ended with {code:?}: {text}");
             world.edge.manifests.node(world.nodes[0].host())?;
-            let to = world.serve_at("web", &web(), 80)?;
-            ask::tcp(world.client()?, to)?;
+            let web = world.serve_both("web", &web(), 80)?;
+            web.answer(world.client()?)?;
             eventually("nothing is in doubt any more", SOON, || {
                 let (code, text) = said(world, "status")?;
                 ensure!(code == Some(0) && !text.contains("in doubt"), "{code:?}: {text}");

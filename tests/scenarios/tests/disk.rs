@@ -2,12 +2,12 @@
 //!
 //! Input: a state directory on a small file system that is full, or read-only. Output: what is held
 //! stays held and served; nothing new is announced that a restart would forget; a message; all of it
-//! mends itself once there is room. On the wire: no announcement of what is not on the disk.
+//! mends itself once there is room. On the wire: no announcement of what is not on the disk, neither
+//! over IPv4 nor over IPv6.
 
 use std::{
     fs::{self, File},
     io::{ErrorKind, Write},
-    net::SocketAddr,
     path::PathBuf,
     time::Duration,
 };
@@ -22,7 +22,7 @@ use roadstead_lab::{
     eventually, presets, throughout,
 };
 use roadstead_scenarios::{
-    World, ask, scenario,
+    Both, World, scenario,
     world::{SOON, one_pool},
 };
 
@@ -73,7 +73,7 @@ impl Drop for Disk {
 }
 
 fn web(name: &str, node_port: u16) -> ServiceYaml {
-    ServiceYaml::new(name).tcp(80, node_port)
+    ServiceYaml::new(name).tcp(80, node_port).dual()
 }
 
 /// Waits until status tells of the disk, or no longer does.
@@ -86,16 +86,13 @@ fn wait_told(world: &World, disk: &Disk, told: bool) -> Result<()> {
     })
 }
 
-fn with_a_disk(
-    test: &str,
-    body: impl FnOnce(&mut World, &Disk, SocketAddr) -> Result<()>,
-) -> Result<()> {
+fn with_a_disk(test: &str, body: impl FnOnce(&mut World, &Disk, Both) -> Result<()>) -> Result<()> {
     scenario(
         || World::prepare(&presets::routed(2), test, &one_pool()),
         |world| {
             let disk = Disk::over(world.edge.state().join("speaker"))?;
             world.start_daemons()?;
-            let held = world.serve_at("held", &web("held", 30000), 80)?;
+            let held = world.serve_both("held", &web("held", 30000), 80)?;
             body(world, &disk, held)?;
             world.edge.stop_daemon(DaemonName::Speaker);
             Ok(())
@@ -113,14 +110,14 @@ fn a_read_only_disk_holds_new_addresses_back_until_it_is_writable() -> Result<()
             let status = world.edge.status()?;
             let new = status.service("default/new")?;
             ensure!(new.announced.is_empty(), "{new:?}");
-            ask::tcp(world.client()?, held).map(drop)
+            held.answer(world.client()?)
         })?;
         disk.uncover()?;
-        let new = world.edge.wait_announced("default/new", SOON)?;
+        let new = world.both_of("new", 80)?;
         wait_told(world, disk, false)?;
-        ask::tcp(world.client()?, SocketAddr::new(new[0], 80))?;
+        new.answer(world.client()?)?;
         world.edge.restart(DaemonName::Speaker, Signal::SIGKILL)?;
-        let after = world.edge.wait_announced("default/new", SOON)?;
+        let after = world.both_of("new", 80)?;
         ensure!(after == new, "the ledger forgot {new:?}: {after:?}");
         Ok(())
     })
@@ -134,15 +131,15 @@ fn with_a_full_disk_nothing_is_announced_that_a_restart_would_forget() -> Result
         world.edge.manifests.service(&web("new", 30001))?;
         wait_told(world, disk, true)?;
         let status = world.edge.status()?;
-        let announced = !status.service("default/new")?.announced.is_empty();
-        let before = status.service("default/new")?.addresses.clone();
+        let announced = &status.service("default/new")?.announced;
         world.edge.restart(DaemonName::Speaker, Signal::SIGKILL)?;
-        world.edge.wait_announced("default/held", SOON)?;
-        ask::tcp(world.client()?, held)?;
+        ensure!(world.both_of("held", 80)? == held, "what was held is held");
+        held.answer(world.client()?)?;
         disk.empty()?;
-        let after = world.edge.wait_announced("default/new", SOON)?;
-        ensure!(!announced || after == before, "{before:?} was forgotten for {after:?}");
+        let after = world.both_of("new", 80)?;
+        let kept = announced.iter().all(|before| after.addresses().contains(&before.address));
+        ensure!(kept, "{announced:?} was forgotten for {after:?}");
         wait_told(world, disk, false)?;
-        ask::tcp(world.client()?, SocketAddr::new(after[0], 80)).map(drop)
+        after.answer(world.client()?)
     })
 }

@@ -1,56 +1,61 @@
-//! The host's own address as a pool: the VM with one address.
+//! The host's own addresses as a pool: the VM with one address of each family.
 //!
-//! Input: a pool of `192.0.2.2`, which the edge host has itself. Output: the Services' ports are
-//! served on it, every other port is the host's. On the wire: no announcement and no conflict,
-//! the kernel answers ARP for its own address as ever.
+//! Input: a pool of `192.0.2.2` and `2001:db8:1::2`, which the edge host has itself. Output: the
+//! Services' ports are served on them, every other port is the host's. On the wire: no announcement
+//! and no conflict, the kernel answers ARP and NDP for its own addresses as ever.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use anyhow::{Result, ensure};
 use roadstead_lab::{
-    Load,
     edge::ServiceYaml,
     presets,
-    process::{Program, built},
+    process::{Process, Program, built},
 };
-use roadstead_scenarios::{World, ask, scenario, world::SOON};
+use roadstead_scenarios::{Both, World, ask, scenario, world::SOON};
 
-const POOL: &str = "[[pool]]\nname = \"host\"\naddresses = [\"192.0.2.2\"]\nhost_addresses = true\n\
-                    sharing = \"when-full\"\n";
+const POOL: &str = "[[pool]]\nname = \"host\"\naddresses = [\"192.0.2.2\", \"2001:db8:1::2\"]\n\
+                    host_addresses = true\nsharing = \"when-full\"\n";
+
+/// A server of the edge host itself, on port 8080.
+fn own_server(world: &World) -> Result<Process> {
+    let program = Program::new("own-server", built("lab-node")?, &world.lab.logs()).args([
+        "--name=edge-itself",
+        "--ports=8080",
+        "--health=8081",
+    ]);
+    let mut server = program.start(world.lab.edge()?.namespace())?;
+    server.wait_for_text("ready", SOON)?;
+    Ok(server)
+}
+
+/// A Service gets the host's own addresses.
+fn claim(world: &World, name: &str, port: u16, node_port: u16, own: &[IpAddr]) -> Result<()> {
+    world.edge.manifests.service(&ServiceYaml::new(name).tcp(port, node_port).dual())?;
+    let service = format!("default/{name}");
+    world.edge.wait_service(&service, "both addresses", SOON, |found| {
+        own.iter().all(|address| found.addresses.contains(address)).then_some(())
+    })?;
+    world.wait_healthy(&service)
+}
 
 #[test]
 fn only_the_services_ports_are_claimed() -> Result<()> {
     scenario(
         || World::build(&presets::segment(2), "host-address", POOL),
         |world| {
-            let own: IpAddr = "192.0.2.2".parse()?;
-            let (edge, client) = (world.lab.edge()?, world.client()?);
-            let program = Program::new("own-server", built("lab-node")?, &world.lab.logs()).args([
-                "--name=edge-itself",
-                "--ports=8080",
-                "--health=8081",
-            ]);
-            let mut server = program.start(edge.namespace())?;
-            server.wait_for_text("ready", SOON)?;
+            let own: Vec<IpAddr> = vec!["192.0.2.2".parse()?, "2001:db8:1::2".parse()?];
+            let (client, edge) = (world.client()?, Both::new(own.clone(), 8080)?);
+            let _server = own_server(world)?;
             for (name, port, node_port) in [("a", 80, 30000), ("b", 81, 30001)] {
-                world.edge.manifests.service(&ServiceYaml::new(name).tcp(port, node_port))?;
-                world.edge.wait_service(
-                    &format!("default/{name}"),
-                    "an address",
-                    SOON,
-                    |found| found.addresses.contains(&own).then_some(()),
-                )?;
+                claim(world, name, port, node_port, &own)?;
+                edge.port(port).spread_over(world, &["node1", "node2"])?;
             }
-            for port in [80, 81] {
-                let to = SocketAddr::new(own, port);
-                roadstead_lab::eventually("it is served", SOON, || ask::tcp(client, to))?;
-                let report = Load::connect(to).count(60).run(client, &world.lab.logs())?;
-                report.all_answered()?;
-                report.spread_over(&["node1", "node2"])?;
+            for to in edge {
+                ensure!(ask::tcp(client, to)?.node == "edge-itself");
+                ask::ping(client, to.ip())?;
             }
-            ensure!(ask::tcp(client, SocketAddr::new(own, 8080))?.node == "edge-itself");
-            ask::refused(client, SocketAddr::new(own, 9999))?;
-            ask::ping(client, own)
+            edge.port(9999).refuse(client)
         },
     )
 }

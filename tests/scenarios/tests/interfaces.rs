@@ -120,6 +120,7 @@ fn an_address_that_goes_is_replaced_as_source() -> Result<()> {
             let [v4, v6] = world.serve_web()?;
             let (edge, client) = (world.lab.edge()?, world.client()?);
             comes_from(world, client, v4, "203.0.113.2")?;
+            comes_from(world, client, v6, "2001:db8:3::2")?;
             edge.ip("addr add 203.0.113.9/24 dev eth1")?;
             edge.ip("addr add 2001:db8:3::9/64 dev eth1 nodad")?;
             edge.ip("addr del 203.0.113.2/24 dev eth1")?;

@@ -1,17 +1,20 @@
 //! Addresses stay where they are.
 //!
 //! Input: restarts, a state directory that is corrupt, files in another order. Output: the same
-//! addresses, without a new probe. On the wire: an address held before a restart is not probed.
+//! addresses of both families, without a new probe.
+//! On the wire: an address held before a restart is not probed, neither by ARP nor by NDP.
 
 use std::{collections::BTreeMap, fs, net::IpAddr};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use roadstead_lab::{
+    Capture,
+    capture::Frame,
     edge::{DaemonName, ServiceYaml},
     eventually,
 };
-use roadstead_scenarios::{World, ask, scenario, world::SOON};
+use roadstead_scenarios::{Both, World, scenario, world::SOON};
 
 const NAMES: [&str; 4] = ["delta", "alpha", "charlie", "bravo"];
 
@@ -19,20 +22,32 @@ const NAMES: [&str; 4] = ["delta", "alpha", "charlie", "bravo"];
 fn service(name: &str) -> ServiceYaml {
     let node_ports = (30000..).zip(NAMES);
     let own = node_ports.into_iter().find(|(_, known)| *known == name);
-    ServiceYaml::new(name).tcp(80, own.map_or(30031, |(port, _)| port))
+    ServiceYaml::new(name).tcp(80, own.map_or(30031, |(port, _)| port)).dual()
 }
 
-/// The address of each Service, once all are announced.
-fn addresses(world: &World) -> Result<BTreeMap<&'static str, Vec<IpAddr>>> {
-    let one = |name| Ok((name, world.edge.wait_announced(&format!("default/{name}"), SOON)?));
-    NAMES.into_iter().map(one).collect()
+/// The addresses of each Service.
+type Addresses = BTreeMap<&'static str, Both>;
+
+/// The addresses of each Service, once all are announced.
+fn addresses(world: &World) -> Result<Addresses> {
+    NAMES.into_iter().map(|name| Ok((name, world.both_of(name, 80)?))).collect()
 }
 
-fn serve_all(world: &World) -> Result<BTreeMap<&'static str, Vec<IpAddr>>> {
+fn serve_all(world: &World) -> Result<Addresses> {
     for name in NAMES {
         world.serve(name, &service(name))?;
     }
     addresses(world)
+}
+
+/// Probes (RFC 5227 §2.1.1, RFC 4862 §5.4.2) of two addresses.
+fn probes(capture: &Capture, v4: IpAddr, v6: IpAddr) -> Result<Vec<Frame>> {
+    let mut arp = capture.frames("arp[6:2] = 1 and arp[14:4] = 0")?;
+    arp.retain(|frame| frame.text.contains(&format!("who-has {v4} ")));
+    let mut ndp = capture.frames("icmp6 and ip6[40] = 135 and src host ::")?;
+    ndp.retain(|frame| frame.text.contains(&format!("who has {v6}")));
+    arp.append(&mut ndp);
+    Ok(arp)
 }
 
 #[test]
@@ -41,17 +56,17 @@ fn a_restart_changes_nothing_and_probes_nothing_that_is_held() -> Result<()> {
         || World::routed("ledger-restart"),
         |world| {
             let before = serve_all(world)?;
-            let capture = world.capture(world.near()?, "eth0", "arp")?;
+            let capture = world.capture(world.near()?, "eth0", "arp or icmp6")?;
             for signal in [Signal::SIGTERM, Signal::SIGKILL] {
                 for daemon in DaemonName::ALL {
                     world.edge.restart(daemon, signal)?;
                 }
             }
             ensure!(addresses(world)? == before, "addresses changed");
-            let probes = capture.frames("arp[6:2] = 1 and arp[14:4] = 0")?;
-            for address in before.values().flatten() {
-                let probed = probes.iter().any(|f| f.text.contains(&format!("who-has {address} ")));
-                ensure!(!probed, "{address} was probed though it is held");
+            for both in before.values() {
+                let [v4, v6] = both.addresses();
+                let probed = probes(&capture, v4, v6)?;
+                ensure!(probed.is_empty(), "{both:?} was probed though it is held: {probed:?}");
             }
             Ok(())
         },
@@ -104,10 +119,8 @@ fn a_damaged_ledger_is_set_aside_and_the_one_before_it_used() -> Result<()> {
                 world.edge.state().join("speaker/ledger.damaged.json").exists(),
                 "not set aside"
             );
-            for held in before.values() {
-                ask::tcp(world.client()?, (held[0], 80).into())?;
-            }
-            Ok(())
+            let client = world.client()?;
+            before.values().try_for_each(|held| held.answer(client))
         },
     )
 }
@@ -129,10 +142,8 @@ fn without_any_ledger_left_whole_the_speaker_stays_down_and_the_dataplane_up() -
                 ensure!(said, "nothing of the kind in the logs");
                 Ok(())
             })?;
-            for held in before.values() {
-                ask::tcp(world.client()?, (held[0], 80).into())?;
-            }
-            Ok(())
+            let client = world.client()?;
+            before.values().try_for_each(|held| held.answer(client))
         },
     )
 }

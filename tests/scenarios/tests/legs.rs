@@ -4,7 +4,7 @@
 //! and served there, and nowhere else. On the wire: silence on the other leg, to requests for the
 //! address and to packets to it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 use roadstead_lab::{edge::ServiceYaml, presets};
@@ -57,10 +57,11 @@ fn an_internal_address_asked_for_outside_gets_no_answer() -> Result<()> {
         |world| {
             let near = world.near()?;
             near.ip("route add 203.0.113.0/24 dev eth0")?;
-            let inside = ServiceYaml::new("inside").tcp(80, 30000).pool("inside");
-            let vip: IpAddr = world.serve("inside", &inside)?[0];
-            ensure!(ask::who_has(near, vip)?.is_none(), "{vip} is answered for outside");
-            Ok(())
+            near.ip("route add 2001:db8:3::/64 dev eth0")?;
+            let inside = ServiceYaml::new("inside").tcp(80, 30000).dual().pool("inside");
+            let inside = world.serve_both("inside", &inside, 80)?;
+            inside.answer(world.lab.node(1)?)?;
+            inside.resolve_to_nobody(near)
         },
     )
 }

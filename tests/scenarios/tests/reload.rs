@@ -6,7 +6,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -21,13 +21,13 @@ use roadstead_scenarios::{
     world::{SOON, one_pool},
 };
 
-const MORE: &str = "[[pool]]\nname = \"more\"\naddresses = [\"192.0.2.60-192.0.2.61\"]\n\
-                    auto_assign = false\n";
+const MORE: &str = "[[pool]]\nname = \"more\"\nauto_assign = false\n\
+                    addresses = [\"192.0.2.60\", \"2001:db8:1::60\"]\n";
 
 /// NodePorts are unique in a cluster.
 fn web(name: &str) -> ServiceYaml {
     let node_port = if name == "web" { 30000 } else { 30001 };
-    ServiceYaml::new(name).tcp(80, node_port)
+    ServiceYaml::new(name).tcp(80, node_port).dual()
 }
 
 fn reload(world: &World, toml: &str) -> Result<()> {
@@ -51,15 +51,15 @@ fn a_pool_more_is_used_and_costs_nothing() -> Result<()> {
     scenario(
         || World::routed("reload-pool"),
         |world| {
-            let to = world.serve_at("web", &web("web"), 80)?;
-            let load = Load::connect(to).start(world.client()?, &world.lab.logs())?;
+            let load = world.serve_both("web", &web("web"), 80)?.load(world, Load::connect)?;
             world.edge.manifests.service(&web("later").pool("more"))?;
             world.edge.wait_reason("default/later", "NoSuchPool", SOON)?;
             reload(world, &format!("{}\n{MORE}", one_pool()))?;
-            let later = world.edge.wait_announced("default/later", SOON)?;
-            ensure!(later == ["192.0.2.60".parse::<std::net::IpAddr>()?], "{later:?}");
-            ask::tcp(world.client()?, SocketAddr::new(later[0], 80))?;
-            load.finish()?.all_answered()
+            let later = world.both_of("later", 80)?;
+            let more: [IpAddr; 2] = ["192.0.2.60".parse()?, "2001:db8:1::60".parse()?];
+            ensure!(later.addresses() == more, "{later:?}");
+            later.answer(world.client()?)?;
+            load.all_answered()
         },
     )
 }
@@ -69,14 +69,13 @@ fn a_bad_file_is_refused_and_the_last_good_one_stays() -> Result<()> {
     scenario(
         || World::routed("reload-bad"),
         |world| {
-            let to = world.serve_at("web", &web("web"), 80)?;
+            let at = world.serve_both("web", &web("web"), 80)?;
             reload(world, "[[pool]]\nname = \"lan\"\naddresses = [\"192.0.2.300\"]\n")?;
             for daemon in DaemonName::ALL {
                 wait_logged(world, daemon, &["the reload is refused"])?;
             }
-            let other = ServiceYaml::new("other").tcp(80, 30001);
-            ask::tcp(world.client()?, world.serve_at("other", &other, 80)?)?;
-            ask::tcp(world.client()?, to).map(drop)
+            world.serve_both("other", &web("other"), 80)?.answer(world.client()?)?;
+            at.answer(world.client()?)
         },
     )
 }
@@ -86,14 +85,16 @@ fn a_reload_that_would_orphan_an_address_names_the_services() -> Result<()> {
     scenario(
         || World::routed("reload-orphan"),
         |world| {
-            let to = world.serve_at("web", &web("web"), 80)?;
-            let smaller = one_pool().replace("192.0.2.10-", "192.0.2.30-");
-            reload(world, &smaller)?;
-            let words = ["the reload is refused", "default/web", "192.0.2.10"];
-            wait_logged(world, DaemonName::Speaker, &words)?;
-            let still = world.edge.wait_announced("default/web", SOON)?;
-            ensure!(still == [to.ip()], "{still:?}");
-            ask::tcp(world.client()?, to).map(drop)
+            let at = world.serve_both("web", &web("web"), 80)?;
+            let smaller = [("192.0.2.10-", "192.0.2.30-"), ("1::100/120", "1::200/120")];
+            for (address, (pool, without_it)) in at.addresses().into_iter().zip(smaller) {
+                reload(world, &one_pool().replace(pool, without_it))?;
+                let words = ["the reload is refused", "default/web", &address.to_string()];
+                wait_logged(world, DaemonName::Speaker, &words)?;
+            }
+            let still = world.both_of("web", 80)?;
+            ensure!(still == at, "{still:?}");
+            at.answer(world.client()?)
         },
     )
 }

@@ -1,19 +1,21 @@
 //! Services that share one address.
 //!
-//! Input: a pool of one address; Services with the same sharing key. Output: they share where
-//! their ports differ; who does not fit is told why and gets its turn without an edit.
-//! On the wire: each port of the one address leads to its own Service's NodePort.
-
-use std::net::SocketAddr;
+//! Input: a pool of one address of each family; Services with the same sharing key. Output: they
+//! share both where their ports differ; who does not fit is told why and gets its turn without an
+//! edit. On the wire: each port of the shared addresses leads to its own Service's NodePort.
 
 use anyhow::{Result, ensure};
-use roadstead_lab::{edge::ServiceYaml, presets};
+use roadstead_lab::{
+    edge::{Condition, ServiceYaml},
+    eventually, presets,
+};
 use roadstead_scenarios::{World, ask, scenario, world::SOON};
 
-const POOL: &str = "[[pool]]\nname = \"one\"\naddresses = [\"192.0.2.10\"]\n";
+const POOL: &str = "[[pool]]\nname = \"one\"\naddresses = [\"192.0.2.10\", \"2001:db8:1::100\"]\n";
 
 fn service(name: &str, key: &str, port: u16, node_port: u16) -> ServiceYaml {
-    ServiceYaml::new(name).tcp(port, node_port).annotate("roadstead.io/allow-shared-ip", key)
+    let service = ServiceYaml::new(name).tcp(port, node_port).dual();
+    service.annotate("roadstead.io/allow-shared-ip", key)
 }
 
 #[test]
@@ -21,18 +23,20 @@ fn ports_differ_and_each_leads_to_its_own_service() -> Result<()> {
     scenario(
         || World::build(&presets::routed(2), "sharing", POOL),
         |world| {
-            let a = world.serve("a", &service("a", "k", 80, 30000))?;
-            let b = world.serve("b", &service("b", "k", 81, 30001))?;
-            ensure!(a == b, "a has {a:?}, b has {b:?}");
-            for port in [80, 81] {
-                ask::tcp(world.client()?, SocketAddr::new(a[0], port))?;
+            let client = world.client()?;
+            let a = world.serve_both("a", &service("a", "k", 80, 30000), 80)?;
+            let b = world.serve_both("b", &service("b", "k", 81, 30001), 81)?;
+            ensure!(a.addresses() == b.addresses(), "a has {a:?}, b has {b:?}");
+            for (service, node_port) in [(a, 30000), (b, 30001)] {
+                for to in service {
+                    let answer = ask::tcp(client, to)?;
+                    ensure!(answer.port == node_port, "{to} led to {answer:?}");
+                }
             }
-            ask::refused(world.client()?, SocketAddr::new(a[0], 82))?;
+            a.port(82).refuse(client)?;
             world.edge.manifests.delete("a")?;
-            roadstead_lab::eventually("port 80 is refused", SOON, || {
-                ask::refused(world.client()?, SocketAddr::new(a[0], 80))
-            })?;
-            ask::tcp(world.client()?, SocketAddr::new(a[0], 81)).map(drop)
+            eventually("port 80 is refused", SOON, || a.refuse(client))?;
+            b.answer(client)
         },
     )
 }
@@ -45,23 +49,27 @@ fn who_does_not_fit_is_told_why_and_gets_its_turn() -> Result<()> {
             world.serve("a", &service("a", "k", 80, 30000))?;
             world.edge.manifests.service(&service("b", "k", 80, 30001))?;
             let taken = world.edge.wait_service("default/b", "a refusal", SOON, |found| {
-                let refused = |c: &&roadstead_lab::edge::Condition| {
-                    c.kind == "Allocated" && c.status == "False"
-                };
+                let refused = |c: &&Condition| c.kind == "Allocated" && c.status == "False";
                 found.conditions.iter().find(refused).cloned()
             })?;
             ensure!(
                 taken.reason == "PoolExhausted" && taken.message.contains("`one`"),
                 "{taken:?}"
             );
-            let asking = service("c", "k", 80, 30002).addresses("192.0.2.10");
-            world.edge.manifests.service(&asking)?;
-            let conflict = world.edge.wait_reason("default/c", "PortConflict", SOON)?;
-            ensure!(conflict.message.contains("default/a"), "who holds it: {conflict:?}");
+            let c = service("c", "k", 80, 30002);
+            let asking = [("192.0.2.10", c.clone()), ("2001:db8:1::100", c.v6())];
+            for (address, c) in asking {
+                world.edge.manifests.service(&c.addresses(address))?;
+                let told = world.edge.wait_service("default/c", "a conflict", SOON, |found| {
+                    let conflict =
+                        |c: &&Condition| c.reason == "PortConflict" && c.message.contains(address);
+                    found.conditions.iter().find(conflict).cloned()
+                })?;
+                ensure!(told.message.contains("default/a"), "who holds it: {told:?}");
+            }
             world.edge.manifests.delete("c")?;
             world.edge.manifests.delete("a")?;
-            let b = world.edge.wait_announced("default/b", SOON)?;
-            ask::tcp(world.client()?, SocketAddr::new(b[0], 80)).map(drop)
+            world.both_of("b", 80)?.answer(world.client()?)
         },
     )
 }

@@ -170,6 +170,7 @@ fn answer(
     let answer = Answer {
         node: node.name.clone(),
         client,
+        port,
         path: path.to_owned(),
         received: received.len(),
         sum: pattern::sum(received),

@@ -66,9 +66,10 @@ pub fn node_yaml(name: &str, addresses: &[IpAddr]) -> Result<String> {
     }))
 }
 
-/// An EndpointSlice of a Service in `default`: (pod address, node, ready).
+/// The EndpointSlice of one family of a Service in `default`: (pod address, node, ready).
 pub fn endpoint_slice_yaml(service: &str, endpoints: &[(IpAddr, &str, bool)]) -> Result<String> {
     let v6 = endpoints.first().is_some_and(|(address, ..)| address.is_ipv6());
+    let family = if v6 { "IPv6" } else { "IPv4" };
     let list: Vec<Value> = endpoints
         .iter()
         .map(|(address, node, ready)| {
@@ -79,11 +80,11 @@ pub fn endpoint_slice_yaml(service: &str, endpoints: &[(IpAddr, &str, bool)]) ->
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
-            "name": format!("{service}-1"),
+            "name": format!("{service}-{}", family.to_ascii_lowercase()),
             "namespace": "default",
             "labels": { "kubernetes.io/service-name": service },
         },
-        "addressType": if v6 { "IPv6" } else { "IPv4" },
+        "addressType": family,
         "endpoints": list,
     }))
 }
