@@ -2,6 +2,7 @@
 
 mod address;
 mod advice;
+mod firewall;
 mod steps;
 mod target;
 #[cfg(test)]
@@ -9,7 +10,10 @@ mod tests;
 
 use std::{net::IpAddr, path::Path};
 
-use roadstead_model::{ServiceKey, config::Config};
+use roadstead_model::{
+    ServiceKey,
+    config::{Config, NodeProbe},
+};
 use serde::Serialize;
 
 pub(crate) use target::Target;
@@ -21,8 +25,9 @@ use crate::{
     local_files::{self, Object},
     output::Output,
     render::{Colour, painted, printable},
-    status::Status,
+    status::{ServiceView, Status},
 };
+use firewall::Firewall;
 use steps::{Case, Step, Verdict};
 
 /// What a Service goes through, and what stops it.
@@ -93,10 +98,12 @@ pub(crate) async fn run(
             return facts.silence().max(Exit::Problem);
         }
     };
-    let explanations: Vec<Explanation> = keys
-        .iter()
-        .map(|key| facts.explain(key, &local_files::object(facts.config, key)))
-        .collect();
+    let mut explanations = Vec::new();
+    for key in &keys {
+        let object = local_files::object(facts.config, key);
+        let firewall = facts.firewall(key, &object).await;
+        explanations.push(facts.explain(key, &object, &firewall));
+    }
     let printed = out.value(format, &explanations).unwrap_or_else(|| {
         let texts = explanations.iter().map(|explanation| shown(explanation, out.terminal));
         let text = texts.collect::<Vec<_>>().join("\n");
@@ -144,7 +151,7 @@ impl<'f> Facts<'f> {
             let source = roadstead_model::SourceName::new(source);
             return vec![ServiceKey::new(&source, namespace, name)];
         }
-        let known = self.status.services.iter().map(crate::status::ServiceView::key);
+        let known = self.status.services.iter().map(ServiceView::key);
         let known: Vec<ServiceKey> =
             known.filter(|key| *key.namespace == *namespace && *key.name == *name).collect();
         if !known.is_empty() {
@@ -156,9 +163,19 @@ impl<'f> Facts<'f> {
         vec![ServiceKey::new(&source, namespace, name)]
     }
 
-    fn explain(&self, key: &ServiceKey, object: &Object) -> Explanation {
-        let view = self.status.services.iter().find(|view| view.key() == *key);
-        let steps = Case { key, view, object, facts: self }.steps();
+    fn view(&self, key: &ServiceKey) -> Option<&ServiceView> {
+        self.status.services.iter().find(|view| view.key() == *key)
+    }
+
+    /// What can be tried from here; only on what the daemons know.
+    async fn firewall(&self, key: &ServiceKey, object: &Object) -> Firewall {
+        let Some(view) = self.view(key) else { return Firewall::NoSign };
+        let probe = self.config.map(|config| config.router.health.node_probe);
+        firewall::look(view, object, probe.unwrap_or(NodeProbe::NodePort), self.from).await
+    }
+
+    fn explain(&self, key: &ServiceKey, object: &Object, firewall: &Firewall) -> Explanation {
+        let steps = Case { key, view: self.view(key), object, firewall, facts: self }.steps();
         let held_by = steps.iter().find(|step| step.verdict == Verdict::Held).map(|step| step.name);
         Explanation { service: key.clone(), steps, held_by, remarks: self.remarks() }
     }

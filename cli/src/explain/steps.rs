@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{
     Facts, Hearing,
     advice::{self, Stage},
+    firewall::{self, Firewall},
 };
 use crate::{local_files::Object, render::state_word, status::ServiceView};
 
@@ -53,6 +54,8 @@ pub(super) struct Case<'c> {
     pub(super) view: Option<&'c ServiceView>,
     /// What the files say of it.
     pub(super) object: &'c Object,
+    /// What was tried about this host's own firewall.
+    pub(super) firewall: &'c Firewall,
     /// Everything else.
     pub(super) facts: &'c Facts<'c>,
 }
@@ -69,6 +72,7 @@ impl Case<'_> {
                 self.address(view),
                 self.wire(view),
                 self.endpoints(view),
+                firewall::step(self.firewall, view),
                 self.backends(view),
                 self.programmed(view),
                 self.announced(view),

@@ -85,7 +85,8 @@ impl World {
         self.facts(|facts, object| {
             let key = web();
             let view = facts.status.services.iter().find(|view| view.key() == key);
-            Case { key: &key, view, object, facts }.steps()
+            let firewall = &Firewall::NoSign;
+            Case { key: &key, view, object, firewall, facts }.steps()
         })
     }
 
@@ -137,6 +138,7 @@ fn nothing_holds_back_what_is_well() {
             "address",
             "conflict",
             "endpoints",
+            "firewall",
             "backends",
             "programmed",
             "announced",
@@ -214,7 +216,7 @@ fn backends_that_do_not_serve_are_named_with_their_reason() {
     assert_eq!(step, "backends");
     assert_eq!(message, "0 of 1 healthy; n1 unhealthy: connection refused");
     let steps = all(BackendState::Draining, "drained by an operator").steps();
-    assert_eq!(steps[6].advice, "roadstead undrain node NAME");
+    assert_eq!(steps[7].advice, "roadstead undrain node NAME");
     let (step, message) =
         World::new().router(|router| router.services[0].ports[0].backends.clear()).held_by();
     assert_eq!((step, &*message), ("backends", "0 of 0 healthy"));
@@ -224,9 +226,9 @@ fn backends_that_do_not_serve_are_named_with_their_reason() {
         backends.extend((0..9).map(|_| backend("n9", BackendState::Unknown, "")));
     });
     let steps = some.steps();
-    assert_eq!(steps[6].verdict, Verdict::Passed);
-    assert!(steps[6].message.starts_with("2 of 11 healthy; n9 unknown; "), "{}", steps[6].message);
-    assert!(steps[6].message.ends_with("; and 4 more"), "{}", steps[6].message);
+    assert_eq!(steps[7].verdict, Verdict::Passed);
+    assert!(steps[7].message.starts_with("2 of 11 healthy; n9 unknown; "), "{}", steps[7].message);
+    assert!(steps[7].message.ends_with("; and 4 more"), "{}", steps[7].message);
 }
 
 #[test]
@@ -365,10 +367,12 @@ fn the_text_names_the_step_and_what_to_do() {
     let world = World::new()
         .speaker_says(fails("Allocated", "PoolExhausted", "no free\u{1b}[2J address in `lan`"))
         .without_address();
-    let text = world.facts(|facts, object| shown(&facts.explain(&web(), object), false));
+    let text = world
+        .facts(|facts, object| shown(&facts.explain(&web(), object, &Firewall::NoSign), false));
     assert!(text.starts_with("local/default/web\n  "), "{text}");
     assert!(text.contains("Held back by: pool\nWhat to do: add addresses to the pool"), "{text}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
-    let well = World::new().facts(|facts, object| shown(&facts.explain(&web(), object), false));
+    let well = World::new()
+        .facts(|facts, object| shown(&facts.explain(&web(), object, &Firewall::NoSign), false));
     assert!(well.ends_with("Nothing holds it back.\n"), "{well}");
 }

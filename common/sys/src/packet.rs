@@ -27,9 +27,14 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 mod filter;
 mod raw;
+mod tap;
+
+pub use tap::Tap;
 
 /// EtherType of ARP.
 const ETHERTYPE_ARP: u16 = 0x0806;
+/// EtherType of IPv4.
+const ETHERTYPE_IPV4: u16 = 0x0800;
 /// EtherType of IPv6.
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 

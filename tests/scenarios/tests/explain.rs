@@ -4,6 +4,8 @@
 //! where all is well, exit status 0; 2 for wrong usage, 3 where a daemon does not answer.
 //! On the wire: nothing.
 
+mod firewall;
+
 use anyhow::{Context, Result, anyhow, ensure};
 use roadstead_lab::{
     edge::{DaemonName, ServiceYaml, endpoint_slice_yaml},

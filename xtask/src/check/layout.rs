@@ -84,7 +84,14 @@ const INTERNAL: &[(&str, &[&str])] = &[
     ),
     (
         "roadstead-cli",
-        &["roadstead-model", "roadstead-config", "roadstead-watch", "roadstead-daemon"],
+        &[
+            "roadstead-model",
+            "roadstead-config",
+            "roadstead-watch",
+            "roadstead-daemon",
+            "roadstead-sys",
+            "roadstead-netlink",
+        ],
     ),
     ("roadstead-lab", &[]),
     (

@@ -15,6 +15,10 @@ const LOAD_32: u16 = 0x20;
 const IF_EQUAL: u16 = 0x15;
 /// Jump if `A > k`.
 const IF_ABOVE: u16 = 0x25;
+/// `X <- 4 * (octet at k & 0xf)`: the length of an IPv4 header.
+const LOAD_HEADER_LENGTH: u16 = 0xb1;
+/// `A <- 16 bits at X + k`.
+const LOAD_16_BEHIND: u16 = 0x48;
 /// Return `k`: octets to keep, 0 = drop.
 const RETURN: u16 = 0x06;
 
@@ -27,8 +31,12 @@ const VLAN_TAG_PRESENT: u32 = 0xffff_f030;
 const FOR_US: u32 = 2;
 
 const ETHERTYPE: u32 = 12;
+const IPV4: u32 = 14;
+const IPV4_PROTOCOL: u32 = 23;
 const IPV6_NEXT_HEADER: u32 = 20;
 const ICMPV6_TYPE: u32 = 54;
+const TCP_IN_IPV6: u32 = 54;
+const TCP: u32 = 6;
 
 /// Whole frames: address resolution is short.
 const KEEP: SockFilter = SockFilter::new(RETURN, 0, 0, 0xffff);
@@ -62,3 +70,34 @@ pub(super) static NEIGHBOUR_DISCOVERY: [SockFilter; 13] = [
     KEEP,
     DROP,
 ];
+
+/// TCP segments from or to a port (behind no IPv6 extension header), and address resolution; of
+/// every host and direction.
+pub(super) fn tcp_port_and_resolution(port: u16) -> [SockFilter; 23] {
+    let port = u32::from(port);
+    [
+        SockFilter::new(LOAD_16, 0, 0, ETHERTYPE),
+        SockFilter::new(IF_EQUAL, 19, 0, u32::from(super::ETHERTYPE_ARP)),
+        SockFilter::new(IF_EQUAL, 0, 7, u32::from(super::ETHERTYPE_IPV4)),
+        SockFilter::new(LOAD_8, 0, 0, IPV4_PROTOCOL),
+        SockFilter::new(IF_EQUAL, 0, 17, TCP),
+        SockFilter::new(LOAD_HEADER_LENGTH, 0, 0, IPV4),
+        SockFilter::new(LOAD_16_BEHIND, 0, 0, IPV4),
+        SockFilter::new(IF_EQUAL, 13, 0, port),
+        SockFilter::new(LOAD_16_BEHIND, 0, 0, IPV4 + 2),
+        SockFilter::new(IF_EQUAL, 11, 12, port),
+        SockFilter::new(IF_EQUAL, 0, 11, u32::from(super::ETHERTYPE_IPV6)),
+        SockFilter::new(LOAD_8, 0, 0, IPV6_NEXT_HEADER),
+        SockFilter::new(IF_EQUAL, 0, 4, TCP),
+        SockFilter::new(LOAD_16, 0, 0, TCP_IN_IPV6),
+        SockFilter::new(IF_EQUAL, 6, 0, port),
+        SockFilter::new(LOAD_16, 0, 0, TCP_IN_IPV6 + 2),
+        SockFilter::new(IF_EQUAL, 4, 5, port),
+        SockFilter::new(IF_EQUAL, 0, 4, 58),
+        SockFilter::new(LOAD_8, 0, 0, ICMPV6_TYPE),
+        SockFilter::new(IF_EQUAL, 1, 0, 135),
+        SockFilter::new(IF_EQUAL, 0, 1, 136),
+        KEEP,
+        DROP,
+    ]
+}

@@ -218,3 +218,50 @@ fn only_address_resolution_can_be_sent() {
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     });
 }
+
+/// A TCP segment without a payload from or to a port, in a frame to `to`.
+fn segment(to: [u8; 6], ipv6: bool, source: u16, destination: u16) -> Vec<u8> {
+    let head: &[u8] = if ipv6 { &[0x86, 0xdd, 0x60] } else { &[0x08, 0x00, 0x46] };
+    let mut frame = frame(to, NEAR, head);
+    // An IPv4 header with an option: what lies behind it is found by its length.
+    let (protocol, tcp) = if ipv6 { (20, 54) } else { (23, 38) };
+    frame[protocol] = 6;
+    frame[tcp..tcp + 2].copy_from_slice(&source.to_be_bytes());
+    frame[tcp + 2..tcp + 4].copy_from_slice(&destination.to_be_bytes());
+    frame
+}
+
+#[test]
+fn a_tap_sees_one_port_and_address_resolution_in_both_directions() {
+    on_a_segment(|| async {
+        for (tapped, sender) in [("near", "near"), ("far", "near")] {
+            let mut tap = Tap::open(index(tapped), 4040).unwrap();
+            let sender = Tap::open(index(sender), 1).unwrap();
+            let mut udp = segment(FAR, false, 4040, 80);
+            udp[23] = 17;
+            let unseen = [
+                segment(FAR, false, 4041, 80),
+                segment(FAR, true, 80, 4041),
+                udp,
+                icmpv6(FAR, 58, 128),
+            ];
+            let seen = [
+                segment(FAR, false, 4040, 80),
+                segment(FAR, false, 80, 4040),
+                segment(FAR, true, 4040, 80),
+                segment(FAR, true, 80, 4040),
+                icmpv6(FAR, 58, 135),
+                icmpv6(FAR, 58, 136),
+                arp(BROADCAST, 1),
+            ];
+            for frame in unseen.iter().chain(&seen) {
+                sender.send(frame).await.unwrap();
+            }
+            for wanted in &seen {
+                let mut buffer = [0; 2048];
+                let length = tap.recv(&mut buffer).await.unwrap();
+                assert_eq!(&buffer[..length], wanted, "at {tapped}");
+            }
+        }
+    });
+}
