@@ -46,13 +46,12 @@ static __always_inline bool flow_is_syn(const struct packet *packet)
 }
 
 /* True for almost every packet: nothing to note, nothing to decide. */
-static __always_inline bool flow_quiet(const struct packet *packet, const struct frontend *frontend,
-                                       const struct flow *flow)
+static __always_inline bool flow_quiet(const struct packet *packet, const struct flow *flow)
 {
     __u32 id = flow->backend;
     struct backend *backend = bpf_map_lookup_elem(&backends, &id);
     return backend && backend->mode == BACKEND_ACTIVE && flow->last_seen == packet->now &&
-           range_checked(frontend, flow) &&
+           range_checked(flow) &&
            (packet->protocol == IPPROTO_UDP || !tcp_client_news(flow->state, packet->tcp_flags));
 }
 
@@ -168,7 +167,7 @@ __noinline int flow_attend(struct __sk_buff *skb, struct packet *packet,
         return flow_gone(packet, key, flow, DROP_BACKEND_GONE);
     if (!flow_has_snat(flow))
         return flow_gone(packet, key, flow, DROP_NO_SNAT);
-    if (!range_checked(frontend, flow) && !range_check_again(frontend, flow, &key->client))
+    if (!range_checked(flow) && !range_check_again(frontend, flow, &key->client))
         return drop(DROP_SOURCE_RANGE);
     int verdict = flow_attend_live(skb, packet, frontend, key, flow, backend);
     if (verdict == ANEW)
@@ -340,22 +339,18 @@ __noinline int open_flow(struct __sk_buff *skb, struct packet *packet,
 
 /* --- both ------------------------------------------------------------------------------------ */
 
-/* The packet's pointers are lost to the calls in between, so the frame comes along by itself. */
+/* `flow` is what there is of it so far, or NULL. */
 static __always_inline int from_client(struct __sk_buff *skb, struct packet *packet,
-                                       const struct frontend *frontend)
+                                       const struct frontend *frontend, const struct flow_key *key,
+                                       struct flow *flow)
 {
-    struct flow_key key;
-    flow_key_of(&key, packet, frontend->id);
     int verdict = ANEW;
-    struct flow *flow = bpf_map_lookup_elem(&flows, &key);
-    if (flow) {
-        if (flow_quiet(packet, frontend, flow))
-            return forward(skb, packet, flow);
-        verdict = flow_attend(skb, packet, frontend, &key, flow);
-    }
+    if (flow)
+        verdict =
+            flow_quiet(packet, flow) ? GOES_ON : flow_attend(skb, packet, frontend, key, flow);
     if (verdict == ANEW) {
-        verdict = open_flow(skb, packet, frontend, &key);
-        flow = bpf_map_lookup_elem(&flows, &key);
+        verdict = open_flow(skb, packet, frontend, key);
+        flow = bpf_map_lookup_elem(&flows, key);
     }
     if (verdict != GOES_ON)
         return verdict;

@@ -323,15 +323,20 @@ struct settings {
     /* Bits of enum address_class by a hash of the address: a packet to an address whose class is
      * zero is not ours, which costs no look-up. */
     __u8 classes[ADDRESS_CLASSES];
-    __u64 netns_cookie; /* of the namespace whose own connections are served; 0: none */
+    __u64 netns_cookie;         /* of the namespace whose own connections are served; 0: none */
+    __u32 frontends_generation; /* counts every change of `frontends`, after it */
+    __u32 pad;
 };
 
 /* Rate limits of the answers that the program gives. */
 enum limit { LIMIT_REFUSAL, LIMIT_PATH, LIMIT_RESET, LIMIT_ECHO, LIMITS };
+
+#define HINTS 8192
 
 /* Written by the program. */
 struct state {
     __u32 half_open_next; /* slot of half_open for the next SYN */
     __u32 pad;
     __u64 limits[LIMITS]; /* see limit.h */
+    __u64 hints[HINTS];   /* see frontend.h: a generation and, below it, an id plus one */
 };

@@ -11,6 +11,7 @@
 #include "count.h"
 #include "forward.h"
 #include "fragment.h"
+#include "frontend.h"
 #include "icmp.h"
 #include "refuse.h"
 #include "reverse.h"
@@ -52,17 +53,39 @@ static __always_inline int to_snat(struct __sk_buff *skb, struct packet *packet)
     return has_ports(packet) ? from_node(packet, snat) : TC_ACT_UNSPEC;
 }
 
+/* GOES_ON where no frontend takes the packet. A frontend that was remembered is looked up only
+ * where more than its id is needed. */
 static __always_inline int to_frontend(struct __sk_buff *skb, struct packet *packet)
 {
-    if (!has_ports(packet))
-        return to_vip(skb, packet);
     struct frontend_key key = {
         .address = packet->destination,
         .port = packet->destination_port,
         .protocol = packet->protocol,
     };
+    __u32 generation = settings.frontends_generation;
+    struct flow_key flow_key;
+    struct flow *flow = NULL;
+    flow_key_of(&flow_key, packet, frontend_remembered(&key, generation));
+    if (flow_key.frontend != NO_FRONTEND) {
+        flow = bpf_map_lookup_elem(&flows, &flow_key);
+        if (flow && flow_quiet(packet, flow))
+            return forward(skb, packet, flow);
+    }
     struct frontend *frontend = bpf_map_lookup_elem(&frontends, &key);
-    return frontend ? from_client(skb, packet, frontend) : to_vip(skb, packet);
+    if (!frontend)
+        return GOES_ON;
+    if (flow_key.frontend != frontend->id) {
+        frontend_remember(&key, frontend->id, generation);
+        flow_key.frontend = frontend->id;
+        flow = bpf_map_lookup_elem(&flows, &flow_key);
+    }
+    return from_client(skb, packet, frontend, &flow_key, flow);
+}
+
+static __always_inline int to_service(struct __sk_buff *skb, struct packet *packet)
+{
+    int verdict = has_ports(packet) ? to_frontend(skb, packet) : GOES_ON;
+    return verdict == GOES_ON ? to_vip(skb, packet) : verdict;
 }
 
 /* A later fragment whose first has not come: lost, unless the host itself may want it. */
@@ -83,7 +106,7 @@ static __always_inline int to_us(struct __sk_buff *skb, struct packet *packet, _
         if (verdict != TC_ACT_UNSPEC)
             return verdict;
     }
-    return classes & CLASS_VIP ? to_frontend(skb, packet) : TC_ACT_UNSPEC;
+    return classes & CLASS_VIP ? to_service(skb, packet) : TC_ACT_UNSPEC;
 }
 
 /* Sends the answer that a verdict asks for. */

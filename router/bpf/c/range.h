@@ -20,11 +20,11 @@ static __always_inline __u32 range_generation(void)
     return settings.ranges_generation << FLOW_GENERATION_SHIFT;
 }
 
-/* Whether the flow was checked against the ranges as they are now. */
-static __always_inline bool range_checked(const struct frontend *frontend, const struct flow *flow)
+/* Whether the flow was checked against the ranges as they are now; of a frontend without ranges
+ * too, so that its flows need not look at it. */
+static __always_inline bool range_checked(const struct flow *flow)
 {
-    return frontend->ranges == NO_RANGES ||
-           ((flow->state ^ range_generation()) & FLOW_GENERATION) == 0;
+    return ((flow->state ^ range_generation()) & FLOW_GENERATION) == 0;
 }
 
 static __always_inline bool range_check_again(const struct frontend *frontend, struct flow *flow,

@@ -32,8 +32,8 @@ pub enum Error {
     },
     /// Another version of the maps is in use.
     #[error(
-        "{path} holds maps of another version: flows cannot be taken over; unload that version \
-         first, which ends its flows"
+        "{path} holds maps of another version, whose flows cannot be taken over: that version goes on \
+         serving; `roadstead-router load --replace` takes its place, which ends its connections"
     )]
     Schema {
         /// Its directory.

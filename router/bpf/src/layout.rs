@@ -357,6 +357,8 @@ pub(crate) struct Settings {
     pub(crate) legs: [Leg; LEGS],
     pub(crate) classes: [u8; ADDRESS_CLASSES],
     pub(crate) netns_cookie: u64,
+    pub(crate) frontends_generation: u32,
+    pub(crate) pad: u32,
 }
 
 /// How long flows live without a packet, in seconds: RFC 5382 for TCP, RFC 4787 for UDP.

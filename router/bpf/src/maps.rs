@@ -39,7 +39,7 @@ impl Maps for Dataplane {
             Op::PutIdentity(id, key) => self.identities.put(id, &key.into()),
             Op::DeleteIdentity(id) => self.identities.put(id, &layout::FrontendKey::NONE),
             Op::PutFrontend(key, frontend) => self.put_frontend(&key.into(), &frontend.into()),
-            Op::DeleteFrontend(key) => self.frontends.delete(&key.into()).map(drop),
+            Op::DeleteFrontend(key) => self.delete_frontend(&key.into()),
             Op::PutBackend(id, backend) => self.backends.put(&(*id).into(), &backend.into()),
             Op::DeleteBackend(id) => self.backends.put(&(*id).into(), &layout::Backend::NONE),
             Op::PutTable(id, table) => self.put_table(*id, table),
@@ -190,10 +190,17 @@ impl Dataplane {
         frontend: &layout::Frontend,
     ) -> Result<(), MapError> {
         self.frontends.put(key, frontend)?;
+        self.settings.frontends_changed();
         if frontend.ranges != layout::NO_RANGES {
             self.settings.ranges_changed();
         }
         Ok(())
+    }
+
+    fn delete_frontend(&self, key: &layout::FrontendKey) -> Result<(), MapError> {
+        let deleted = self.frontends.delete(key);
+        self.settings.frontends_changed();
+        deleted.map(drop)
     }
 
     fn put_range(&self, key: layout::RangeKey) -> Result<(), MapError> {

@@ -1,13 +1,13 @@
 //! Where programs, maps and links are pinned, so that they outlive every process.
 //!
 //! ```text
-//! BASE/v1/maps/NAME       maps
-//! BASE/v1/programs/NAME   programs
-//! BASE/v1/links/IFINDEX   the attachment to a leg
-//! BASE/v1/links/NAME      the attachment of a program for the host's own connections
+//! BASE/v2/maps/NAME       maps
+//! BASE/v2/programs/NAME   programs
+//! BASE/v2/links/IFINDEX   the attachment to a leg
+//! BASE/v2/links/NAME      the attachment of a program for the host's own connections
 //! ```
 //!
-//! The `1` is the version of the maps' layout. Who may open the pins decides who may do what: the
+//! The `2` is the version of the maps' layout. Who may open the pins decides who may do what: the
 //! directory belongs to the router's user alone.
 
 use std::{
@@ -20,7 +20,7 @@ use crate::Error;
 
 /// The version of `c/layout.h`. Raised with every change that an older program or an older router
 /// would misread.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// The maps, by their names in C.
 pub(crate) const MAPS: &[&str] = &[

@@ -66,6 +66,15 @@ impl Shared {
         }
     }
 
+    /// What the program remembers of frontends is stale: called after each change of them.
+    pub(crate) fn frontends_changed(&self) {
+        // SAFETY: as above.
+        unsafe {
+            let generation = field!(self, frontends_generation);
+            generation.write_volatile(generation.read_volatile().wrapping_add(1));
+        }
+    }
+
     pub(crate) fn legs(&self) -> [Leg; LEGS] {
         // SAFETY: as above.
         unsafe { field!(self, legs).read_volatile() }

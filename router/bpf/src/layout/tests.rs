@@ -79,6 +79,8 @@ fn the_settings_are_what_c_says() {
         ("legs", std::mem::offset_of!(Settings, legs)),
         ("classes", std::mem::offset_of!(Settings, classes)),
         ("netns_cookie", std::mem::offset_of!(Settings, netns_cookie)),
+        ("frontends_generation", std::mem::offset_of!(Settings, frontends_generation)),
+        ("pad", std::mem::offset_of!(Settings, pad)),
     ];
     assert_same("settings", &settings, size_of::<Settings>());
     let timeouts = [

@@ -8,6 +8,7 @@ mod frame;
 #[expect(dead_code, reason = "shared with the packet tests, which use more of it")]
 mod seen;
 
+mod hints;
 mod host;
 mod lifecycle;
 mod maps;

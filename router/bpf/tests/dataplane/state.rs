@@ -31,6 +31,12 @@ impl<'rig> Talk<'rig> {
         Self { rig, addresses, client, vip, behind: None }
     }
 
+    /// The same client, to another port of the VIP.
+    pub(crate) fn on_port(mut self, port: u16) -> Self {
+        self.vip.set_port(port);
+        self
+    }
+
     fn frame(
         &self,
         macs: (frame::Mac, frame::Mac),
