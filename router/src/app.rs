@@ -93,9 +93,9 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
 }
 
 /// Loads and pins the programs, and attaches them to the legs that are there.
-pub(crate) async fn load(file: &Path) -> Result<()> {
+pub(crate) async fn load(file: &Path, replace: bool) -> Result<()> {
     let config = roadstead_config::load_and_warn(file)?;
-    let loaded = kernel::load(&config)?;
+    let loaded = kernel::load(&config, replace)?;
     let (flows, kept) = (loaded.capacity.flows, loaded.kept_maps);
     tracing::info!(flows, kept, replaced = loaded.replaced.len(), "the dataplane is loaded");
     let (netlink, follower) = Netlink::open()?;
@@ -119,7 +119,7 @@ pub(crate) async fn load(file: &Path) -> Result<()> {
 fn open(config: &Config) -> Result<Kernel> {
     match Kernel::open(config) {
         Err(Error::NotLoaded { .. }) if nix::unistd::geteuid().is_root() => {
-            kernel::load(config)?;
+            kernel::load(config, false)?;
             Ok(Kernel::open(config)?)
         }
         opened => Ok(opened?),

@@ -135,13 +135,19 @@ impl Dataplane for Kernel {
     }
 }
 
-/// Loads and pins the programs, for the user that the router's state belongs to.
+/// Loads and pins the programs, for the user that the router's state belongs to. With `replace`
+/// maps of another version go first, and their flows with them.
 ///
 /// # Errors
 /// When the bpf filesystem cannot be used, a capability is missing or the kernel refuses a program.
-pub(crate) fn load(config: &Config) -> anyhow::Result<Loaded> {
-    let options =
-        Options { owner: owner(config), seed: SEED, host_traffic: true, ..Options::default() };
+pub(crate) fn load(config: &Config, replace: bool) -> anyhow::Result<Loaded> {
+    let options = Options {
+        owner: owner(config),
+        seed: SEED,
+        host_traffic: true,
+        replace_other_version: replace,
+        ..Options::default()
+    };
     let loaded = bpf::load(&pins(config), &capacity(config), &options)?;
     let wanted = config.router.flows.unwrap_or(loaded.capacity.flows);
     if loaded.capacity.flows != wanted {

@@ -40,7 +40,11 @@ struct Args {
 enum Command {
     /// Loads, attaches and pins the programs, then exits: the only part that needs capabilities. A
     /// router that runs as root does this by itself.
-    Load,
+    Load {
+        /// Maps of another version are removed first: every established connection ends
+        #[arg(long)]
+        replace: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -48,7 +52,7 @@ fn main() -> ExitCode {
     roadstead_daemon::process::run("roadstead-router", async {
         match args.command {
             None => app::run(&args.config).await,
-            Some(Command::Load) => app::load(&args.config).await,
+            Some(Command::Load { replace }) => app::load(&args.config, replace).await,
         }
     })
 }
