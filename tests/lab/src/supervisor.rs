@@ -82,6 +82,18 @@ impl Supervisor {
             .with_context(|| format!("cannot send {signal} to {}", self.program.name))
     }
 
+    /// Sends a signal to the current process if there is one right now, and says whether there was.
+    pub fn signal_if_running(&self, signal: Signal) -> Result<bool> {
+        let mut state = lock(&self.state);
+        // A process that has not been waited for keeps its number.
+        if state.child.try_wait()?.is_some() {
+            return Ok(false);
+        }
+        kill(Pid::from_raw(i32::try_from(state.child.id())?), signal)
+            .with_context(|| format!("cannot send {signal} to {}", self.program.name))?;
+        Ok(true)
+    }
+
     /// Sends a signal that ends the process and waits until the next one was started.
     pub fn restart(&self, signal: Signal, within: Duration) -> Result<ExitStatus> {
         let before = self.starts();

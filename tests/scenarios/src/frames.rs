@@ -10,7 +10,8 @@ use nix::{
     errno::Errno,
     ifaddrs::getifaddrs,
     sys::socket::{
-        AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, bind, send, socket,
+        AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike, bind,
+        send, socket,
     },
 };
 use roadstead_lab::{Host, host::Mac};
@@ -29,18 +30,7 @@ pub struct Wire {
 impl Wire {
     /// Opens an interface; nothing is received.
     pub fn open(host: &Host, interface: &str) -> Result<Self> {
-        host.namespace().enter(|| {
-            let all = getifaddrs().context("cannot list the interfaces")?;
-            let mut own = all.filter(|entry| entry.interface_name == interface);
-            let link: LinkAddr = own
-                .find_map(|entry| entry.address?.as_link_addr().copied())
-                .ok_or_else(|| anyhow!("there is no interface {interface}"))?;
-            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
-                .context("cannot open a packet socket")?;
-            debug_assert_eq!(link.family(), Some(AddressFamily::Packet));
-            bind(socket.as_raw_fd(), &link).context("cannot bind a packet socket")?;
-            Ok(Self { socket })
-        })
+        Ok(Self { socket: open(host, interface, None)? })
     }
 
     /// Sends one frame.
@@ -53,6 +43,27 @@ impl Wire {
             }
         }
     }
+}
+
+/// A socket that sends and receives whole frames by one interface of a host.
+pub(crate) fn packet_socket(host: &Host, interface: &str) -> Result<OwnedFd> {
+    open(host, interface, Some(SockProtocol::EthAll))
+}
+
+fn open(host: &Host, interface: &str, protocol: Option<SockProtocol>) -> Result<OwnedFd> {
+    host.namespace().enter(|| {
+        let all = getifaddrs().context("cannot list the interfaces")?;
+        let mut own = all.filter(|entry| entry.interface_name == interface);
+        let link: LinkAddr = own
+            .find_map(|entry| entry.address?.as_link_addr().copied())
+            .ok_or_else(|| anyhow!("there is no interface {interface}"))?;
+        let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
+            .context("cannot open a packet socket")?;
+        debug_assert_eq!(link.family(), Some(AddressFamily::Packet));
+        // The address names no protocol: the socket's own stays.
+        bind(socket.as_raw_fd(), &link).context("cannot bind a packet socket")?;
+        Ok(socket)
+    })
 }
 
 /// An Ethernet header for the family of `payload`'s first nibble.
@@ -131,7 +142,7 @@ fn udp_segment(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
     segment
 }
 
-fn whole(from: IpAddr, to: IpAddr, protocol: u8, segment: &[u8]) -> Vec<u8> {
+pub(crate) fn whole(from: IpAddr, to: IpAddr, protocol: u8, segment: &[u8]) -> Vec<u8> {
     let header = match (from, to) {
         (IpAddr::V4(from), IpAddr::V4(to)) => v4_header(from, to, protocol, segment.len(), 0, 0),
         (from, to) => v6_header(mapped(from), mapped(to), protocol, segment.len()),
@@ -173,7 +184,7 @@ fn v6_header(from: Ipv6Addr, to: Ipv6Addr, next: u8, payload: usize) -> Vec<u8> 
 }
 
 /// The checksum over the pseudo-header and the segment, whose own field is zero.
-fn transport_sum(from: IpAddr, to: IpAddr, protocol: u8, segment: &[u8]) -> u16 {
+pub(crate) fn transport_sum(from: IpAddr, to: IpAddr, protocol: u8, segment: &[u8]) -> u16 {
     let addresses = match (from, to) {
         (IpAddr::V4(from), IpAddr::V4(to)) => [from.octets(), to.octets()].concat(),
         (from, to) => [mapped(from).octets(), mapped(to).octets()].concat(),
@@ -184,7 +195,7 @@ fn transport_sum(from: IpAddr, to: IpAddr, protocol: u8, segment: &[u8]) -> u16 
 }
 
 /// RFC 1071.
-fn checksum(bytes: &[u8]) -> u16 {
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|pair| {
         let low = pair.get(1).copied().unwrap_or_default();
         u64::from(u16::from_be_bytes([pair[0], low]))

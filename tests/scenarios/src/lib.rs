@@ -8,7 +8,9 @@ pub mod counters;
 pub mod demo;
 pub mod frames;
 pub mod installed;
+pub mod local;
 pub mod restarts;
+pub mod roll_call;
 pub mod world;
 
 pub use both::Both;

@@ -32,6 +32,7 @@ mod restart;
 mod samples;
 mod second_copy;
 mod sharing;
+mod silence;
 mod source_ranges;
 mod speaker_alone;
 mod udp;
