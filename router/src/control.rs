@@ -378,6 +378,10 @@ impl<D: Dataplane> Control<D> {
                     self.reconciler.suspect(&world, *frontend, *backend, now);
                 }
             }
+            Event::Silence { backend } => {
+                self.sinks.metrics.signalled();
+                self.reconciler.suspect_node(*backend, self.now());
+            }
             Event::NewFlow { client, frontend, snat, backend, node_port } => {
                 let installed = self.reconciler.installed();
                 let vip = installed.identities.get(frontend).map(shown);

@@ -26,6 +26,11 @@ pub(crate) enum Event {
         /// On which backend.
         backend: BackendId,
     },
+    /// A node answers none of the flows that begin: a passive signal too.
+    Silence {
+        /// Which.
+        backend: BackendId,
+    },
     /// A flow began, where the configuration wants that logged.
     NewFlow {
         /// Whose.

@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     os::{fd::AsFd, unix::fs::MetadataExt},
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use anyhow::Context;
@@ -35,6 +36,7 @@ use tokio::sync::mpsc;
 use crate::{
     api::ListFlows,
     dataplane::{Dataplane, Event},
+    silence::Silence,
     sweep::{Pass, Sweep},
 };
 
@@ -47,8 +49,9 @@ const MEMORY_SHARE: u64 = 16;
 /// Bounds of that number: 16 MiB and 256 MiB.
 const FLOWS: std::ops::RangeInclusive<u64> = 1 << 16..=1 << 20;
 
-/// Milliseconds after which the reader of events looks whether it is still wanted.
-const STOP_CHECK: u16 = 1_000;
+/// Milliseconds that the reader of events waits for one, before it looks at the counters
+/// ([`LOOK`](crate::silence::LOOK)) and whether it is still wanted.
+const PATIENCE: u16 = 100;
 
 /// The writing handle.
 #[derive(Debug)]
@@ -94,9 +97,16 @@ impl Kernel {
     ///
     /// # Errors
     /// When the ring buffer cannot be mapped.
-    pub(crate) fn events(&self) -> Result<Events, Error> {
-        self.reader.events()
+    pub(crate) fn events(&self) -> Result<Telling, Error> {
+        Ok(Telling { events: self.reader.events()?, reader: Arc::clone(&self.reader) })
     }
+}
+
+/// What the program tells, and counts.
+#[derive(Debug)]
+pub(crate) struct Telling {
+    events: Events,
+    reader: Arc<Pinned>,
 }
 
 impl Maps for Kernel {
@@ -161,29 +171,34 @@ pub(crate) fn load(config: &Config, replace: bool) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
-/// Hands on what the program tells, on a thread of its own, until the receiver is gone. When the
-/// receiver lags, the newest events are dropped.
+/// Hands on what the program tells, and which nodes fall silent, on a thread of its own, until the
+/// receiver is gone. When the receiver lags, the newest events are dropped.
 ///
 /// # Errors
-/// When the ring buffer can no longer be read.
-pub(crate) async fn follow(mut events: Events, heard: mpsc::Sender<Event>) -> anyhow::Result<()> {
-    let reading = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-        while !heard.is_closed() {
-            let mut ready = [PollFd::new(events.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut ready, STOP_CHECK) {
-                Ok(0) | Err(Errno::EINTR) => continue,
-                outcome => outcome.context("cannot wait for the dataplane's events")?,
-            };
-            events.drain(|event| {
-                if let Some(event) = translated(&event) {
-                    // A full queue: one signal is enough, and there will be others.
-                    let _ = heard.try_send(event);
-                }
-            })?;
+/// When the ring buffer or the counters can no longer be read.
+pub(crate) async fn follow(telling: Telling, heard: mpsc::Sender<Event>) -> anyhow::Result<()> {
+    tokio::task::spawn_blocking(move || listen(telling, &heard)).await?
+}
+
+fn listen(mut telling: Telling, heard: &mpsc::Sender<Event>) -> anyhow::Result<()> {
+    let mut silence = Silence::new(Instant::now());
+    let backends = telling.reader.capacity().backends;
+    let tell = |event| {
+        // A full queue: one signal is enough, and there will be others.
+        let _ = heard.try_send(event);
+    };
+    while !heard.is_closed() {
+        let mut ready = [PollFd::new(telling.events.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, PATIENCE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).context("cannot wait for the dataplane's events"),
         }
-        Ok(())
-    });
-    reading.await?
+        telling.events.drain(|event| translated(&event).into_iter().for_each(tell))?;
+        let read = |id| telling.reader.backend_counters(id);
+        let silent = silence.look(Instant::now(), backends, read)?;
+        silent.into_iter().for_each(|backend| tell(Event::Silence { backend }));
+    }
+    Ok(())
 }
 
 fn translated(event: &bpf::Event) -> Option<Event> {

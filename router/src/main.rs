@@ -19,6 +19,7 @@ mod metrics;
 mod probe;
 mod reconcile;
 mod report;
+mod silence;
 mod sweep;
 
 /// Sends every connection to an external address (VIP) to a healthy node of the cluster, in the

@@ -23,24 +23,23 @@ pub(crate) struct Probed {
 /// Sends one probe and waits for its outcome, no longer than its timeout. Cancelling closes the
 /// socket.
 pub(crate) async fn probe(probe: Probe) -> Probed {
-    let Probe { target, question, timeout } = probe;
+    let Probe { target, question, timeout, patience } = probe;
     let result = match question {
-        Question::Tcp(to) => tcp(to, timeout).await,
+        Question::Tcp(to) => connect(to, patience).await.map(drop),
         Question::Udp(to) => udp(to, timeout).await,
-        Question::Http(to) => http(to, timeout).await,
+        Question::Http(to) => within(timeout, http(to, patience)).await,
     };
     Probed { target, question, result }
 }
 
-async fn tcp(to: SocketAddr, limit: Duration) -> Result<(), Failure> {
-    within(limit, connect(to)).await.map(drop)
-}
-
 /// Connects with a socket that is closed by a reset: no TIME_WAIT keeps its port from flows.
-async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(to).await?;
-    stream.set_zero_linger()?;
-    Ok(stream)
+async fn connect(to: SocketAddr, patience: Duration) -> Result<TcpStream, Failure> {
+    let stream = async {
+        let stream = TcpStream::connect(to).await?;
+        stream.set_zero_linger()?;
+        Ok::<_, io::Error>(stream)
+    };
+    within(patience, async { stream.await.map_err(|error| failure(&error)) }).await
 }
 
 /// UDP has no handshake: silence is a pass, a port that is unreachable is not.
@@ -53,25 +52,23 @@ async fn udp(to: SocketAddr, limit: Duration) -> Result<(), Failure> {
         socket.send(&[]).await?;
         socket.recv(&mut [0; 1]).await.map(drop)
     };
-    match within(limit, exchange).await {
+    match within(limit, async { exchange.await.map_err(|error| failure(&error)) }).await {
         Err(Failure::TimedOut) => Ok(()),
         outcome => outcome,
     }
 }
 
-async fn http(to: SocketAddr, limit: Duration) -> Result<(), Failure> {
-    let exchange = async {
-        let mut stream = connect(to).await?;
-        let request = format!("GET /healthz HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut line = [0; STATUS_LINE];
-        match stream.read_exact(&mut line).await {
-            Ok(_) => Ok(Some(line)),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(error),
-        }
+async fn http(to: SocketAddr, patience: Duration) -> Result<(), Failure> {
+    let mut stream = connect(to, patience).await?;
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(|error| failure(&error))?;
+    let mut line = [0; STATUS_LINE];
+    let status = match stream.read_exact(&mut line).await {
+        Ok(_) => status(&line),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+        Err(error) => return Err(failure(&error)),
     };
-    match within(limit, exchange).await?.as_ref().and_then(status) {
+    match status {
         Some(200) => Ok(()),
         Some(status) => Err(Failure::Status(status)),
         None => Err(Failure::Garbled),
@@ -90,12 +87,9 @@ fn status(line: &[u8; STATUS_LINE]) -> Option<u16> {
 
 async fn within<T>(
     limit: Duration,
-    exchange: impl Future<Output = io::Result<T>>,
+    exchange: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    match timeout(limit, exchange).await {
-        Ok(outcome) => outcome.map_err(|error| failure(&error)),
-        Err(_) => Err(Failure::TimedOut),
-    }
+    timeout(limit, exchange).await.unwrap_or(Err(Failure::TimedOut))
 }
 
 fn failure(error: &io::Error) -> Failure {
@@ -130,9 +124,9 @@ mod tests {
     async fn an_open_port_passes_and_a_closed_one_is_refused() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        assert_eq!(tcp(address, LIMIT).await, Ok(()));
+        assert!(connect(address, LIMIT).await.is_ok());
         drop(listener);
-        assert_eq!(tcp(address, LIMIT).await, Err(Failure::Refused));
+        assert_eq!(connect(address, LIMIT).await.unwrap_err(), Failure::Refused);
     }
 
     #[tokio::test]
@@ -149,7 +143,7 @@ mod tests {
             assert_eq!(http(answer(text).await, LIMIT).await, expected, "{text:?}");
         }
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let silent = http(silent.local_addr().unwrap(), SHORT).await;
+        let silent = within(SHORT, http(silent.local_addr().unwrap(), LIMIT)).await;
         assert_eq!(silent, Err(Failure::TimedOut), "the kernel accepts, nobody answers");
     }
 

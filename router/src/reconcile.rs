@@ -193,6 +193,13 @@ impl<M: Maps> Reconciler<M> {
         true
     }
 
+    /// The dataplane sees a node answer nothing.
+    pub(crate) fn suspect_node(&mut self, backend: BackendId, now: Duration) {
+        if let Some(backend) = self.installed.backends.get(&backend) {
+            self.health.suspect_node(backend.address, now);
+        }
+    }
+
     fn named(
         &self,
         world: &World,

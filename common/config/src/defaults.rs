@@ -35,8 +35,8 @@ pub(crate) const DRAIN_DEADLINE: Duration = Duration::from_secs(300);
 pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
 /// `router.health.timeout`.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
-/// `router.health.fall`.
-pub(crate) const FALL: u32 = 2;
+/// `router.health.fall`: the probe that fails and two that confirm it.
+pub(crate) const FALL: u32 = 3;
 /// `router.health.rise`.
 pub(crate) const RISE: u32 = 2;
 /// `router.health.port`: kube-proxy's `--healthz-bind-address`.

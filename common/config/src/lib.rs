@@ -49,7 +49,7 @@
 //! | `router.metrics` | `"127.0.0.1:9642"` |
 //! | `router.health.interval` | `"2s"` |
 //! | `router.health.timeout` | `"1s"` |
-//! | `router.health.fall` | `2` |
+//! | `router.health.fall` | `3` |
 //! | `router.health.rise` | `2` |
 //! | `router.health.probe` | `"auto"` |
 //! | `router.health.port` | `10256` |

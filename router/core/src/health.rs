@@ -37,8 +37,9 @@ use verdict::Verdict;
 
 /// On how many nodes a Service port is probed for its first pass.
 pub const FIRST_NODES: usize = 3;
-/// After a first failure the next probe comes soon, so that `fall` of them take less than a second.
-const CONFIRM: Duration = Duration::from_millis(200);
+/// From the start of one probe to the start of the next while a failure is being confirmed, so that
+/// `fall` of them take half a second (docs/decisions/0009).
+const CONFIRM: Duration = Duration::from_millis(150);
 
 /// What a verdict is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +61,9 @@ pub struct Probe {
     pub question: Question,
     /// How long it may take.
     pub timeout: Duration,
+    /// How long the host may take to answer at all, by what it has taken before: never more than
+    /// `timeout`.
+    pub patience: Duration,
 }
 
 /// What a probe asks.
@@ -109,6 +113,8 @@ pub struct Subjects {
     pub ports: BTreeMap<(ServiceKey, PortClaim), (u16, Vec<IpAddr>)>,
     /// `healthCheckNodePort` of each Local Service with its candidates.
     pub locals: BTreeMap<(ServiceKey, IpAddr), u16>,
+    /// Each node's address of the other family: where one fails, the other is asked at once.
+    pub siblings: BTreeMap<IpAddr, IpAddr>,
 }
 
 /// A NodePort that stands in for kube-proxy's health port.
@@ -142,6 +148,15 @@ impl Sight {
     }
 }
 
+impl Target {
+    /// The node's address.
+    fn address(&self) -> IpAddr {
+        match self {
+            Self::Node(address) | Self::Port(_, _, address) | Self::Local(_, address) => *address,
+        }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -168,6 +183,7 @@ pub struct Health {
     climbing: BTreeSet<Target>,
     budget: Budget,
     locals: usize,
+    siblings: BTreeMap<IpAddr, IpAddr>,
 }
 
 impl Health {
@@ -182,6 +198,7 @@ impl Health {
             targeted_next: false,
             climbing: BTreeSet::new(),
             locals: 0,
+            siblings: BTreeMap::new(),
         }
     }
 
@@ -207,6 +224,7 @@ impl Health {
     pub fn watch(&mut self, wanted: &Subjects, now: Duration) {
         self.forget(wanted);
         self.locals = wanted.locals.len();
+        self.siblings.clone_from(&wanted.siblings);
         for (address, sentinels) in &wanted.nodes {
             self.watch_node(*address, sentinels, now);
         }
@@ -239,7 +257,16 @@ impl Health {
             self.subjects.insert(target.clone(), subject);
         }
         self.hasten(&target, now);
-        self.hasten(&Target::Node(address), now);
+        self.suspect_node(address, now);
+    }
+
+    /// A passive signal: a node has stopped answering. It is probed soon, unless that has just been
+    /// done.
+    pub fn suspect_node(&mut self, address: IpAddr, now: Duration) {
+        let sibling = self.siblings.get(&address).copied();
+        for address in once(address).chain(sibling) {
+            self.hasten(&Target::Node(address), now);
+        }
     }
 
     /// The next probe to send, within the budget.
@@ -252,12 +279,13 @@ impl Health {
             let queue = if targeted { &mut self.targeted } else { &mut self.base };
             let (_, target) = queue.pop_first()?;
             self.targeted_next = !targeted;
+            let (timeout, patience) = (self.rules.timeout, self.patience(&target));
             let Some(subject) = self.subjects.get_mut(&target) else { continue };
             subject.due = None;
             match subject.ask(&target, self.rules.node_probe) {
                 Some(question) => {
-                    subject.in_flight = true;
-                    return Some(Probe { target, question, timeout: self.rules.timeout });
+                    subject.sent(now);
+                    return Some(Probe { target, question, timeout, patience });
                 }
                 None => self.schedule(target, now + self.rules.interval),
             }
@@ -274,8 +302,7 @@ impl Health {
     ) -> bool {
         let before = self.sight(target, now);
         let Some(subject) = self.subjects.get_mut(target) else { return false };
-        subject.in_flight = false;
-        subject.last = now;
+        subject.received(result, now);
         match subject.judge(question, result, self.rules.node_probe) {
             Judgement::Verdict(result) => subject.record.handle(result, &self.rules, now),
             Judgement::AskAgain => {
@@ -296,6 +323,9 @@ impl Health {
         }
         if let Some(due) = self.next_due(target, &verdict, now) {
             self.schedule(target.clone(), due);
+        }
+        if verdict.in_doubt() {
+            self.suspect_node(target.address(), now);
         }
         before.differs(&self.sight(target, now))
     }
@@ -428,11 +458,12 @@ impl Health {
         });
     }
 
-    /// Brings a probe to the head of its queue, unless one is on its way or the last is fresh.
+    /// Brings a probe to the head of its queue, unless one is on its way, the last is fresh or the
+    /// next is soon, because a failure is being confirmed.
     fn hasten(&mut self, target: &Target, now: Duration) {
         let Some(subject) = self.subjects.get(target) else { return };
         let fresh = subject.asked() && now.saturating_sub(subject.last) < CONFIRM;
-        if !subject.in_flight && !fresh {
+        if !subject.in_flight && !fresh && !subject.record.verdict.in_doubt() {
             self.schedule(target.clone(), URGENT);
         }
     }
@@ -463,20 +494,35 @@ impl Health {
         }
     }
 
+    /// How long the host of a target may take to answer at all: what it is known to take, several
+    /// times over. One that never answered has the whole timeout.
+    fn patience(&self, target: &Target) -> Duration {
+        let taken = |target: &Target| self.subjects.get(target).and_then(Subject::taken);
+        let taken = taken(target).or_else(|| taken(&Target::Node(target.address())));
+        taken.map_or(self.rules.timeout, |taken| subject::patience(taken, self.rules.timeout))
+    }
+
     /// When a subject is probed next; `None` for a port that passes (it waits for a signal).
     fn next_due(&self, target: &Target, verdict: &Verdict, now: Duration) -> Option<Duration> {
         let interval = self.rules.interval;
-        let confirm = CONFIRM.min(interval);
         let wait = match (target, verdict) {
-            (_, Verdict::Unknown { failed }) if *failed < self.rules.fall => confirm,
-            (_, Verdict::Healthy { failed } | Verdict::Climbing { failed, .. }) if *failed > 0 => {
-                confirm
+            (_, Verdict::Unknown { failed }) if *failed < self.rules.fall => {
+                return Some(self.confirmed_at(target, now));
             }
+            (_, verdict) if verdict.in_doubt() => return Some(self.confirmed_at(target, now)),
             (Target::Port(..), Verdict::Healthy { .. }) => return None,
             (Target::Local(..), _) => interval.max(self.budget.cost_of(self.locals * 2)),
             (Target::Node(_) | Target::Port(..), _) => interval,
         };
         Some(now + subject::jittered(wait, target, now))
+    }
+
+    /// When a failure is confirmed by the next probe: at once where waiting for the last one has
+    /// taken the time already.
+    fn confirmed_at(&self, target: &Target, now: Duration) -> Duration {
+        let wait = subject::jittered(CONFIRM.min(self.rules.interval), target, now);
+        let begun = self.subjects.get(target).map_or(now, Subject::begun);
+        now.max(begun + wait)
     }
 }
 

@@ -14,6 +14,14 @@ use super::{
     verdict::{Record, Verdict},
 };
 
+/// A host that has answered is taken for silent after this many times what it has taken.
+const PATIENCE: u32 = 4;
+/// But never sooner: Linux's own lower bound of a retransmission is 200 ms (RFC 6298 §2.4 says one
+/// second), and three probes are lost before a verdict falls, not one segment.
+const LEAST_PATIENCE: Duration = Duration::from_millis(150);
+/// One part in so many of a slow answer is forgotten with each answer.
+const FORGET: u32 = 8;
+
 /// A node whose kube-proxy does not answer is asked there again once in so many rounds.
 const KUBE_PROXY_AGAIN: u32 = 8;
 
@@ -25,7 +33,12 @@ pub(super) struct Subject {
     pub(super) due: Option<Duration>,
     pub(super) in_flight: bool,
     pub(super) since: Duration,
+    /// When the last probe was over.
     pub(super) last: Duration,
+    /// When the last probe began.
+    begun: Duration,
+    /// How long passes have taken: the slowest of late.
+    taken: Option<Duration>,
     rounds: u32,
 }
 
@@ -62,7 +75,14 @@ impl NodeAsk {
         self.sentinels.get(index).copied()
     }
 
-    fn question(&mut self, address: IpAddr, probe: NodeProbe, round: u32) -> Option<Question> {
+    fn question(
+        &mut self,
+        address: IpAddr,
+        probe: NodeProbe,
+        round: u32,
+        confirming: bool,
+    ) -> Option<Question> {
+        let kube_proxy_again = round.is_multiple_of(KUBE_PROXY_AGAIN) && !confirming;
         let fall_back = std::mem::take(&mut self.fall_back);
         let health = kube_proxy_port(probe).map(|port| Question::Http((address, port).into()));
         let sentinel = self.sentinel().map(|it| Question::Tcp((address, it.port).into()));
@@ -70,9 +90,7 @@ impl NodeAsk {
             NodeProbe::KubeProxy { .. } => health,
             NodeProbe::NodePort => sentinel,
             NodeProbe::Auto { .. } if fall_back => sentinel,
-            NodeProbe::Auto { .. } if self.kube_proxy || round.is_multiple_of(KUBE_PROXY_AGAIN) => {
-                health
-            }
+            NodeProbe::Auto { .. } if self.kube_proxy || kube_proxy_again => health,
             NodeProbe::Auto { .. } => sentinel.or(health),
         }
     }
@@ -132,8 +150,37 @@ impl Subject {
             in_flight: false,
             since: now,
             last: Duration::ZERO,
+            begun: Duration::ZERO,
+            taken: None,
             rounds: 0,
         }
+    }
+
+    /// A probe begins.
+    pub(super) fn sent(&mut self, now: Duration) {
+        self.in_flight = true;
+        self.begun = now;
+    }
+
+    /// A probe is over.
+    pub(super) fn received(&mut self, result: Result<(), Failure>, now: Duration) {
+        self.in_flight = false;
+        self.last = now;
+        if result.is_ok() {
+            let took = now.saturating_sub(self.begun);
+            let before = self.taken.unwrap_or_default();
+            self.taken = Some(took.max(before - before / FORGET));
+        }
+    }
+
+    /// When the last probe began.
+    pub(super) fn begun(&self) -> Duration {
+        self.begun
+    }
+
+    /// How long passes have taken: the slowest of late.
+    pub(super) fn taken(&self) -> Option<Duration> {
+        self.taken
     }
 
     /// Whether a probe has ever been sent.
@@ -152,8 +199,11 @@ impl Subject {
 
     /// What to ask in this round; `None` where there is no way to ask.
     pub(super) fn ask(&mut self, target: &Target, probe: NodeProbe) -> Option<Question> {
+        let confirming = self.record.verdict.in_doubt();
         let question = match (&mut self.ask, target) {
-            (Ask::Node(node), Target::Node(address)) => node.question(*address, probe, self.rounds),
+            (Ask::Node(node), Target::Node(address)) => {
+                node.question(*address, probe, self.rounds, confirming)
+            }
             (Ask::NodePort(port), Target::Port(_, claim, address)) => {
                 Some(node_port_question(*claim, SocketAddr::new(*address, *port)))
             }
@@ -180,6 +230,11 @@ impl Subject {
             Ask::NodePort(_) | Ask::Local(_) => Judgement::Verdict(result),
         }
     }
+}
+
+/// How long a host may take to answer at all that has taken `taken` before.
+pub(super) fn patience(taken: Duration, timeout: Duration) -> Duration {
+    taken.saturating_mul(PATIENCE).max(LEAST_PATIENCE).min(timeout)
 }
 
 /// `wait` ± 10 %, by a hash of whom and when: probes of many subjects do not march in step.

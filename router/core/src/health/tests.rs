@@ -1,3 +1,5 @@
+mod burst;
+
 use super::*;
 use roadstead_model::SourceName;
 

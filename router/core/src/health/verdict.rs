@@ -36,6 +36,16 @@ pub(super) enum Verdict {
     Unhealthy { passed: u32 },
 }
 
+impl Verdict {
+    /// In use, and the last probe failed.
+    pub(super) fn in_doubt(self) -> bool {
+        match self {
+            Self::Healthy { failed } | Self::Climbing { failed, .. } => failed > 0,
+            Self::Unknown { .. } | Self::Unhealthy { .. } => false,
+        }
+    }
+}
+
 /// A verdict with what it remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {

@@ -68,7 +68,17 @@ pub fn subjects(inputs: &Inputs<'_>) -> Subjects {
         }
     }
     subjects.nodes = watched_nodes(inputs, &nodes, &sentinels);
+    subjects.siblings = siblings(&nodes);
     subjects
+}
+
+/// Rows of one node stand beside one another: one for each family.
+fn siblings(nodes: &Nodes) -> BTreeMap<IpAddr, IpAddr> {
+    let pairs = nodes.rows.windows(2).filter_map(|two| match two {
+        [v4, v6] if v4.node == v6.node => Some((v4.address, v6.address)),
+        _ => None,
+    });
+    pairs.flat_map(|(v4, v6)| [(v4, v6), (v6, v4)]).collect()
 }
 
 /// Rows that may serve a Service, by family: those that pass, and those that fail.
