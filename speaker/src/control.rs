@@ -27,6 +27,7 @@ use roadstead_speaker_core::{
 use roadstead_wire::Mac;
 
 use crate::{
+    conflicts::Conflicts,
     legs::Surroundings,
     programmed::Heard,
     report,
@@ -53,7 +54,7 @@ pub(crate) struct Control {
     allocator: Allocator,
     gate: Gate,
     wire: BTreeMap<(IpAddr, Leg), Wire>,
-    conflicts: BTreeMap<IpAddr, Conflict>,
+    conflicts: Conflicts,
     store: Store,
     assignments: Publisher<Assignments>,
     status: Publisher<SpeakerStatus>,
@@ -99,7 +100,7 @@ impl Control {
             allocator: Allocator::restore(ledger),
             gate: Gate::restore(answers, held),
             wire: BTreeMap::new(),
-            conflicts: BTreeMap::new(),
+            conflicts: Conflicts::default(),
             store,
             assignments,
             status,
@@ -137,7 +138,7 @@ impl Control {
                 self.conflicts.insert(address, Conflict { by, stage: Stage::Probing });
             }
             Some(Wire::Probed | Wire::Announced) => {
-                self.conflicts.remove(&address);
+                self.conflicts.remove(address);
             }
             Some(Wire::Probing) | None => {}
         }
@@ -165,7 +166,7 @@ impl Control {
         let mut conflicts = std::mem::take(&mut self.conflicts);
         let mut rounds = 0;
         let decided = loop {
-            let input = input(&config, &snapshot, &surroundings.host, &conflicts);
+            let input = input(&config, &snapshot, &surroundings.host, conflicts.known());
             let outcome = self.allocator.reconcile(&input);
             let verdict = self.judge(&outcome);
             let mut freed = false;
@@ -181,7 +182,7 @@ impl Control {
         let pooled = |address: &IpAddr| {
             config.pools.iter().any(|pool| pool.addresses.iter().any(|r| r.contains(*address)))
         };
-        conflicts.retain(|address, _| pooled(address));
+        conflicts.retain(pooled);
         self.conflicts = conflicts;
         decided
     }
@@ -246,10 +247,10 @@ impl Control {
     fn wanted(&self, verdict: &Verdict) -> Vec<Wanted> {
         let mut wanted = verdict.wanted.clone();
         let held: BTreeSet<IpAddr> = wanted.iter().map(|wanted| wanted.address).collect();
-        let mut ahead: BTreeSet<IpAddr> = self.conflicts.keys().copied().collect();
+        let mut ahead: BTreeSet<IpAddr> = self.conflicts.known().keys().copied().collect();
         if !self.drained {
-            let input =
-                input(&self.config, &self.snapshot, &self.surroundings.host, &self.conflicts);
+            let conflicts = self.conflicts.known();
+            let input = input(&self.config, &self.snapshot, &self.surroundings.host, conflicts);
             let next = self.allocator.next_free(&input, self.config.speaker.l2.probe_ahead);
             ahead.extend(next.into_iter().flat_map(|(_, addresses)| addresses));
         }

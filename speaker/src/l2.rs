@@ -37,8 +37,10 @@ use tokio::{
 use crate::{control::Seen, legs::LegFacts, metrics};
 
 mod ports;
+mod sparing;
 
 use ports::{Heard, Ports};
+use sparing::{Line, Sparing};
 
 /// Everything that the announcer is told, whole: it finds out itself what changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,6 +102,7 @@ struct Task {
     reopen: Option<Instant>,
     seed: u64,
     told: Counters,
+    sparing: Sparing,
     metrics: metrics::L2,
 }
 
@@ -116,6 +119,7 @@ impl Task {
             reopen: None,
             seed,
             told: Counters::default(),
+            sparing: Sparing::default(),
             metrics,
         }
     }
@@ -191,38 +195,57 @@ impl Task {
             seen.send(Seen::Wire(address, leg, wire)).await?;
         }
         while let Some(event) = self.announcer.poll_event() {
+            self.tell(&event);
             if let Some(told) = told(event) {
                 seen.send(told).await?;
             }
         }
         Ok(())
     }
+
+    /// For the log. Conflicts are sparingly told: their number is up to whoever claims.
+    fn tell(&mut self, event: &Event) {
+        match event {
+            Event::Conflict { .. } => match self.sparing.line(Instant::now()) {
+                Line::Tell => log_conflict(event),
+                Line::TellOfMore => {
+                    tracing::warn!("more conflicts, which are counted and not told one by one");
+                }
+                Line::Spare => {}
+            },
+            Event::Settled { address, leg } => {
+                tracing::info!(%address, %leg, "the address is no longer claimed by another station");
+            }
+            Event::Announced { address, leg } => tracing::info!(%address, %leg, "announcing"),
+            Event::Silent { address, leg } => tracing::info!(%address, %leg, "silent"),
+            Event::Probed { .. } => {}
+        }
+    }
 }
 
-/// What the control hears of an event beyond the change of standing; conflicts are logged here.
+/// What the control hears of an event beyond the change of standing.
 fn told(event: Event) -> Option<Seen> {
     match event {
-        Event::Conflict { address, leg, mac, phase: Phase::BeforeUse, claim } => {
-            tracing::warn!(%address, %leg, %mac, ?claim, "another station has the address: it is not announced");
-            None
-        }
-        Event::Conflict { address, leg, mac, phase: Phase::InUse, claim } => {
-            tracing::warn!(%address, %leg, %mac, ?claim, "another station claims an address that is announced: it is defended");
+        Event::Conflict { address, mac, phase: Phase::InUse, .. } => {
             Some(Seen::Contested(address, mac))
         }
-        Event::Settled { address, leg } => {
-            tracing::info!(%address, %leg, "the address is no longer claimed by another station");
-            Some(Seen::Wire(address, leg, Some(Wire::Announced)))
+        Event::Settled { address, leg } => Some(Seen::Wire(address, leg, Some(Wire::Announced))),
+        Event::Conflict { .. }
+        | Event::Announced { .. }
+        | Event::Silent { .. }
+        | Event::Probed { .. } => None,
+    }
+}
+
+fn log_conflict(event: &Event) {
+    let Event::Conflict { address, leg, mac, phase, claim } = event else { return };
+    match phase {
+        Phase::BeforeUse => {
+            tracing::warn!(%address, %leg, %mac, ?claim, "another station has the address: it is not announced");
         }
-        Event::Announced { address, leg } => {
-            tracing::info!(%address, %leg, "announcing");
-            None
+        Phase::InUse => {
+            tracing::warn!(%address, %leg, %mac, ?claim, "another station claims an address that is announced: it is defended");
         }
-        Event::Silent { address, leg } => {
-            tracing::info!(%address, %leg, "silent");
-            None
-        }
-        Event::Probed { .. } => None,
     }
 }
 

@@ -8,6 +8,7 @@ use clap::Parser;
 
 mod api;
 mod app;
+mod conflicts;
 mod control;
 mod drain;
 mod l2;
