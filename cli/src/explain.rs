@@ -3,6 +3,7 @@
 mod address;
 mod advice;
 mod firewall;
+mod here;
 mod steps;
 mod target;
 #[cfg(test)]
@@ -10,10 +11,7 @@ mod tests;
 
 use std::{net::IpAddr, path::Path};
 
-use roadstead_model::{
-    ServiceKey,
-    config::{Config, NodeProbe},
-};
+use roadstead_model::{ServiceKey, config::Config};
 use serde::Serialize;
 
 pub(crate) use target::Target;
@@ -27,7 +25,7 @@ use crate::{
     render::{Colour, painted, printable},
     status::{ServiceView, Status},
 };
-use firewall::Firewall;
+use here::Here;
 use steps::{Case, Step, Verdict};
 
 /// What a Service goes through, and what stops it.
@@ -101,8 +99,11 @@ pub(crate) async fn run(
     let mut explanations = Vec::new();
     for key in &keys {
         let object = local_files::object(facts.config, key);
-        let firewall = facts.firewall(key, &object).await;
-        explanations.push(facts.explain(key, &object, &firewall));
+        let here = match facts.view(key) {
+            Some(view) => Here::look(&facts, view, &object).await,
+            None => Here::unseen(),
+        };
+        explanations.push(facts.explain(key, &object, &here));
     }
     let printed = out.value(format, &explanations).unwrap_or_else(|| {
         let texts = explanations.iter().map(|explanation| shown(explanation, out.terminal));
@@ -167,15 +168,8 @@ impl<'f> Facts<'f> {
         self.status.services.iter().find(|view| view.key() == *key)
     }
 
-    /// What can be tried from here; only on what the daemons know.
-    async fn firewall(&self, key: &ServiceKey, object: &Object) -> Firewall {
-        let Some(view) = self.view(key) else { return Firewall::NoSign };
-        let probe = self.config.map(|config| config.router.health.node_probe);
-        firewall::look(view, object, probe.unwrap_or(NodeProbe::NodePort), self.from).await
-    }
-
-    fn explain(&self, key: &ServiceKey, object: &Object, firewall: &Firewall) -> Explanation {
-        let steps = Case { key, view: self.view(key), object, firewall, facts: self }.steps();
+    fn explain(&self, key: &ServiceKey, object: &Object, here: &Here) -> Explanation {
+        let steps = Case { key, view: self.view(key), object, here, facts: self }.steps();
         let held_by = steps.iter().find(|step| step.verdict == Verdict::Held).map(|step| step.name);
         Explanation { service: key.clone(), steps, held_by, remarks: self.remarks() }
     }

@@ -13,7 +13,7 @@ use roadstead_model::{
         RouterStatus, SpeakerService, SpeakerStatus,
     },
     problem::Severity,
-    reason::{Condition, ConditionStatus},
+    reason::{Condition, ConditionStatus, NO_PROBE_PASSED},
     snapshot::SourceState,
 };
 use serde::Serialize;
@@ -216,6 +216,14 @@ impl ServiceView {
     /// The first wanted condition that does not hold.
     pub(crate) fn trouble(&self) -> Option<&Condition> {
         WANTED.iter().filter_map(|kind| self.condition(kind)).find(|condition| is_false(condition))
+    }
+
+    /// Whether its NodePorts are asked, and nobody has answered there yet: the nodes themselves may
+    /// be healthy.
+    pub(crate) fn is_unproven(&self) -> bool {
+        let programmed = self.condition("Programmed");
+        programmed
+            .is_some_and(|condition| is_false(condition) && condition.message == NO_PROBE_PASSED)
     }
 
     fn is_well(&self) -> bool {

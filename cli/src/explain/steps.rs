@@ -13,7 +13,8 @@ use serde::Serialize;
 use super::{
     Facts, Hearing,
     advice::{self, Stage},
-    firewall::{self, Firewall},
+    firewall,
+    here::Here,
 };
 use crate::{local_files::Object, render::state_word, status::ServiceView};
 
@@ -54,8 +55,8 @@ pub(super) struct Case<'c> {
     pub(super) view: Option<&'c ServiceView>,
     /// What the files say of it.
     pub(super) object: &'c Object,
-    /// What was tried about this host's own firewall.
-    pub(super) firewall: &'c Firewall,
+    /// What was found out on this host itself.
+    pub(super) here: &'c Here,
     /// Everything else.
     pub(super) facts: &'c Facts<'c>,
 }
@@ -72,7 +73,7 @@ impl Case<'_> {
                 self.address(view),
                 self.wire(view),
                 self.endpoints(view),
-                firewall::step(self.firewall, view),
+                firewall::step(&self.here.firewall, view),
                 self.backends(view),
                 self.programmed(view),
                 self.announced(view),
@@ -291,10 +292,28 @@ impl Case<'_> {
         };
         let healthy = backends.iter().filter(serves).count();
         let message = format!("{healthy} of {} healthy{}", backends.len(), troubled(&backends));
+        if healthy > 0 && view.is_unproven() {
+            return self.unproven(&backends);
+        }
         if healthy > 0 {
             return passed("backends", message);
         }
         held("backends", message, advice_for(&backends))
+    }
+
+    /// The nodes answer, and none at a NodePort of this Service.
+    fn unproven(&self, backends: &[&BackendStatus]) -> Step {
+        let mut ports: Vec<u16> = backends.iter().map(|backend| backend.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+        let message = format!("the nodes answer, and none yet at NodePort {}", ports.join(", "));
+        held(
+            "backends",
+            message,
+            "is a pod of the Service ready (kubectl get endpointslices), and does kube-proxy have \
+             this nodePort (kubectl get service -o wide)?",
+        )
     }
 
     fn programmed(&self, view: &ServiceView) -> Step {
@@ -322,16 +341,8 @@ impl Case<'_> {
 
     fn in_the_kernel(&self, view: &ServiceView, programmed: &Condition) -> Step {
         const NAME: &str = "programmed";
-        let shown_on = |leg: &str| view.announced.iter().any(|a| *a.interface == *leg);
-        let bare = self
-            .facts
-            .status
-            .legs
-            .iter()
-            .find(|leg| !leg.attached && (view.announced.is_empty() || shown_on(&leg.name)));
-        if let Some(leg) = bare {
-            let message = format!("the program is not on leg {}: {}", leg.name, leg.reason);
-            return held(NAME, message, "journalctl -u roadstead-router; ip link show");
+        if let Some(step) = self.bare_leg(view) {
+            return step;
         }
         match programmed.status {
             ConditionStatus::True => passed(NAME, "the kernel has it on every leg".to_owned()),
@@ -339,6 +350,33 @@ impl Case<'_> {
                 held(NAME, programmed.message.clone(), "see the message and the steps before")
             }
         }
+    }
+
+    /// A leg without the program: towards clients or nodes, each packet by it goes to the host's own
+    /// stack.
+    fn bare_leg(&self, view: &ServiceView) -> Option<Step> {
+        const NAME: &str = "programmed";
+        let legs = &self.facts.status.legs;
+        let is_used = |leg: &str| {
+            view.announced.is_empty()
+                || view.announced.iter().any(|announced| *announced.interface == *leg)
+                || self.here.node_legs.contains(leg)
+        };
+        if let Some(leg) = legs.iter().find(|leg| !leg.attached && is_used(&leg.name)) {
+            let why = if leg.reason.is_empty() { "it was not attached yet" } else { &leg.reason };
+            let message = format!("the program is not on leg {}: {why}", leg.name);
+            return Some(held(NAME, message, "journalctl -u roadstead-router; ip link show"));
+        }
+        // A router that has just started may not know its legs yet.
+        let is_served =
+            |interface: &str| legs.is_empty() || legs.iter().any(|leg| *leg.name == *interface);
+        let unserved = view.announced.iter().find(|a| !is_served(&a.interface))?;
+        let message = format!(
+            "the program is not on leg {}, where {} is announced: it is no leg of the router",
+            unserved.interface, unserved.address
+        );
+        let advice = "let `interfaces` of [router] have it, or those of [speaker] or the pool not";
+        Some(held(NAME, message, advice))
     }
 
     fn announced(&self, view: &ServiceView) -> Step {

@@ -6,7 +6,7 @@ use roadstead_model::{
     SourceName,
     local::{BackendState, RouterStatus, SpeakerStatus},
     object::{AddressRequest, Families, LOAD_BALANCER_CLASS, Service, SourceRanges, TrafficPolicy},
-    reason::{Condition, ConditionStatus},
+    reason::{Condition, ConditionStatus, NO_PROBE_PASSED},
     snapshot::SourceState,
 };
 
@@ -24,6 +24,7 @@ struct World {
     object: Object,
     config: Config,
     from: Option<IpAddr>,
+    here: Here,
 }
 
 impl World {
@@ -38,6 +39,7 @@ impl World {
             object: Object::Service(Arc::new(service())),
             config: loaded.config,
             from: None,
+            here: Here::unseen(),
         }
     }
 
@@ -74,19 +76,19 @@ impl World {
         self.router(|router| router.services.clear())
     }
 
-    fn facts<T>(self, look: impl FnOnce(&Facts<'_>, &Object) -> T) -> T {
+    fn facts<T>(self, look: impl FnOnce(&Facts<'_>, &Object, &Here) -> T) -> T {
         let mut answers = answers(self.speaker, router());
         answers.router = self.router;
         let status = Status::of(&answers);
-        look(&Facts::new(&status, Some(&self.config), &answers, self.from), &self.object)
+        let facts = Facts::new(&status, Some(&self.config), &answers, self.from);
+        look(&facts, &self.object, &self.here)
     }
 
     fn steps(self) -> Vec<Step> {
-        self.facts(|facts, object| {
+        self.facts(|facts, object, here| {
             let key = web();
             let view = facts.status.services.iter().find(|view| view.key() == key);
-            let firewall = &Firewall::NoSign;
-            Case { key: &key, view, object, firewall, facts }.steps()
+            Case { key: &key, view, object, here, facts }.steps()
         })
     }
 
@@ -206,6 +208,14 @@ fn reasons_of_the_router_come_before_the_announcement_that_waits_for_them() {
 }
 
 #[test]
+fn node_ports_that_never_answered_on_healthy_nodes() {
+    let pending = fails("Programmed", "Pending", NO_PROBE_PASSED);
+    let (step, message) = World::new().router_says(pending).held_by();
+    let expected = "the nodes answer, and none yet at NodePort 30080";
+    assert_eq!((step, &*message), ("backends", expected));
+}
+
+#[test]
 fn backends_that_do_not_serve_are_named_with_their_reason() {
     let all = |state, reason: &'static str| {
         World::new().router(move |router| {
@@ -240,13 +250,28 @@ fn a_leg_without_the_program() {
     let expected = "the program is not on leg eth0: operation not permitted";
     assert_eq!(world.held_by(), ("programmed", expected.to_owned()));
 
-    let elsewhere = World::new().router(|router| {
-        let mut other = router.legs[0].clone();
-        other.name = "eth9".into();
-        other.attached = false;
-        router.legs.push(other);
-    });
-    assert!(elsewhere.steps().iter().all(|step| step.verdict == Verdict::Passed));
+    let other = || {
+        World::new().router(|router| {
+            let mut other = router.legs[0].clone();
+            other.name = "eth9".into();
+            other.attached = false;
+            router.legs.push(other);
+        })
+    };
+    assert!(other().steps().iter().all(|step| step.verdict == Verdict::Passed));
+    let mut towards_nodes = other();
+    towards_nodes.here.node_legs.insert("eth9".into());
+    let (step, message) = towards_nodes.held_by();
+    assert_eq!(step, "programmed");
+    assert_eq!(message, "the program is not on leg eth9: it was not attached yet");
+}
+
+#[test]
+fn an_announcement_on_what_is_no_leg_of_the_router() {
+    let world = World::new().router(|router| router.legs[0].name = "eth1".into());
+    let expected = "the program is not on leg eth0, where 192.0.2.10 is announced: it is no leg of \
+                    the router";
+    assert_eq!(world.held_by(), ("programmed", expected.to_owned()));
 }
 
 #[test]
@@ -330,7 +355,7 @@ fn a_namesake_elsewhere_is_named() {
 #[test]
 fn an_address_leads_to_its_services_or_is_explained_itself() {
     let keys = |world: World, text: &str| {
-        world.facts(|facts, _| facts.keys(&text.parse().expect("a target")))
+        world.facts(|facts, _, _| facts.keys(&text.parse().expect("a target")))
     };
     for text in ["192.0.2.10", "192.0.2.10:80", "default/web", "local/default/web"] {
         assert_eq!(keys(World::new(), text), Ok(vec![web()]), "{text}");
@@ -358,7 +383,7 @@ fn a_service_without_its_source_is_found_in_every_source() {
     let mut second = world.speaker.services[0].clone();
     second.service = ServiceKey::new(&SourceName::new("other"), "default", "web");
     world.speaker.services.push(second);
-    let found = world.facts(|facts, _| facts.keys(&"default/web".parse().expect("a target")));
+    let found = world.facts(|facts, _, _| facts.keys(&"default/web".parse().expect("a target")));
     assert_eq!(found.map(|keys| keys.len()), Ok(2));
 }
 
@@ -367,12 +392,12 @@ fn the_text_names_the_step_and_what_to_do() {
     let world = World::new()
         .speaker_says(fails("Allocated", "PoolExhausted", "no free\u{1b}[2J address in `lan`"))
         .without_address();
-    let text = world
-        .facts(|facts, object| shown(&facts.explain(&web(), object, &Firewall::NoSign), false));
+    let text =
+        world.facts(|facts, object, here| shown(&facts.explain(&web(), object, here), false));
     assert!(text.starts_with("local/default/web\n  "), "{text}");
     assert!(text.contains("Held back by: pool\nWhat to do: add addresses to the pool"), "{text}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
     let well = World::new()
-        .facts(|facts, object| shown(&facts.explain(&web(), object, &Firewall::NoSign), false));
+        .facts(|facts, object, here| shown(&facts.explain(&web(), object, here), false));
     assert!(well.ends_with("Nothing holds it back.\n"), "{well}");
 }

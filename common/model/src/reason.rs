@@ -38,3 +38,7 @@ pub enum ConditionStatus {
     /// Not known yet.
     Unknown,
 }
+
+/// Message of `Programmed` (reason `Pending`) while the nodes may well answer, and nobody has yet at
+/// the NodePorts of the Service.
+pub const NO_PROBE_PASSED: &str = "no probe of a backend has passed yet";

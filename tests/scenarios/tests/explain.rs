@@ -5,6 +5,7 @@
 //! On the wire: nothing.
 
 mod firewall;
+mod steps;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use roadstead_lab::{
@@ -38,13 +39,12 @@ fn wait_held(world: &World, arguments: &[&str], step: &str) -> Result<()> {
         let (held, code) = held_by(world, arguments)?;
         ensure!(held.as_deref() == Some(step), "it is {held:?}");
         ensure!(code == Some(1), "exit status {code:?}");
+        let output = world.edge.cli(&[&["explain"], arguments].concat())?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(text.contains(&format!("Held back by: {step}")), "{text}");
+        ensure!(text.contains("What to do: "), "no advice: {text}");
         Ok(())
-    })?;
-    let output = world.edge.cli(&[&["explain"], arguments].concat())?;
-    let text = String::from_utf8(output.stdout)?;
-    ensure!(text.contains(&format!("Held back by: {step}")), "{text}");
-    ensure!(text.contains("What to do: "), "no advice: {text}");
-    Ok(())
+    })
 }
 
 fn wait_fine(world: &World, arguments: &[&str]) -> Result<()> {

@@ -43,8 +43,9 @@ pub(super) struct Departure {
 pub(super) fn questions(view: &ServiceView, object: &Object, probe: NodeProbe) -> Vec<Question> {
     let mut nodes: BTreeMap<Family, BTreeSet<&str>> = BTreeMap::new();
     let mut questions = BTreeSet::new();
+    let unproven = view.is_unproven();
     for port in &view.ports {
-        for backend in port.backends.iter().filter(|backend| is_silent(backend)) {
+        for backend in port.backends.iter().filter(|b| is_silent(b) || unproven && may_serve(b)) {
             let of_family = nodes.entry(Family::of(backend.address)).or_default();
             if of_family.len() < NODES || of_family.contains(&*backend.node) {
                 of_family.insert(&backend.node);
@@ -57,6 +58,14 @@ pub(super) fn questions(view: &ServiceView, object: &Object, probe: NodeProbe) -
         }
     }
     questions.into_iter().collect()
+}
+
+/// Whether the node itself answers, so that its NodePort may be asked.
+fn may_serve(backend: &BackendStatus) -> bool {
+    match backend.state {
+        BackendState::Healthy | BackendState::SlowStart | BackendState::Unknown => true,
+        BackendState::Unhealthy | BackendState::Draining => false,
+    }
 }
 
 /// Whether a probe was sent and nothing from the node itself came back. A firewall that rejects
@@ -111,11 +120,11 @@ pub(super) fn departures(view: &ServiceView, client: Option<IpAddr>) -> Vec<Depa
 
 #[cfg(test)]
 mod tests {
-    use roadstead_model::local::PortStatus;
+    use roadstead_model::{local::PortStatus, reason::NO_PROBE_PASSED};
 
     use super::*;
     use crate::{
-        fixtures::{answers, backend, router, speaker},
+        fixtures::{answers, backend, fails as condition, router, speaker},
         status::Status,
     };
 
@@ -153,6 +162,21 @@ mod tests {
             let found = asked(vec![backend("n1", state, "the probe of the NodePort: unreachable")]);
             assert_eq!(found, ["n1 198.51.100.5:30080"]);
         }
+    }
+
+    #[test]
+    fn healthy_nodes_are_asked_where_their_node_ports_never_answered() {
+        let backends = || {
+            let drained = backend("n2", BackendState::Draining, "drained by an operator");
+            vec![backend("n1", BackendState::Healthy, ""), drained]
+        };
+        let mut view = view(backends());
+        assert_eq!(questions(&view, &Object::Unknown, AUTO), []);
+        view.conditions.retain(|condition| condition.kind != "Programmed");
+        view.conditions.push(condition("Programmed", "Pending", NO_PROBE_PASSED));
+        let found = questions(&view, &Object::Unknown, AUTO);
+        assert_eq!(found.len(), 1);
+        assert_eq!((&*found[0].node, found[0].to.port()), ("n1", 30080));
     }
 
     #[test]

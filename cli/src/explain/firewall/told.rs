@@ -71,7 +71,9 @@ fn cuts_off(finding: &Finding, view: &ServiceView) -> bool {
         Family::of(backend.address) == family
             && matches!(backend.state, BackendState::Healthy | BackendState::SlowStart)
     };
-    finding.node.is_none() || !view.ports.iter().flat_map(|port| &port.backends).any(serves)
+    finding.node.is_none()
+        || view.is_unproven()
+        || !view.ports.iter().flat_map(|port| &port.backends).any(serves)
 }
 
 fn what_is_lost(finding: &Finding) -> String {

@@ -13,6 +13,7 @@ use roadstead_model::{
     Family, Protocol, ServiceKey,
     local::{Assignment, PortClaim, ServiceServing, Serving},
     object::{Service, ServicePort, SourceRanges},
+    reason::NO_PROBE_PASSED,
     snapshot::SourceState,
 };
 
@@ -178,6 +179,7 @@ impl Services {
             None => judge(drafts, self.skipped.get(&index), ready_before),
         };
         let withheld = withheld(serving, assignment, drafts);
+        let message = if message.is_empty() { why_withheld(&withheld, drafts) } else { message };
         ServiceServing { service: assignment.service.clone(), serving, withheld, message }
     }
 }
@@ -316,7 +318,7 @@ fn judge(
             "no backend passes its probe: new connections go to all nodes".to_owned(),
         )
     } else {
-        (Serving::Pending, "no probe of a backend has passed yet".to_owned())
+        (Serving::Pending, NO_PROBE_PASSED.to_owned())
     }
 }
 
@@ -329,6 +331,12 @@ fn withheld(serving: Serving, assignment: &Assignment, drafts: &[&Draft]) -> Vec
         drafts.iter().any(|draft| draft.key.address == *address && draft.unserved.is_none())
     };
     assignment.addresses.iter().copied().filter(|address| !served(address)).collect()
+}
+
+/// Why there are such addresses; empty where there are none.
+fn why_withheld(withheld: &[IpAddr], drafts: &[&Draft]) -> String {
+    let mut of_them = drafts.iter().filter(|draft| withheld.contains(&draft.key.address));
+    of_them.find_map(|draft| draft.unserved).map_or_else(String::new, |why| why.to_string())
 }
 
 impl fmt::Display for Nobody {

@@ -116,7 +116,7 @@ fn the_rule_that_is_advised_mends_it() -> Result<()> {
             let input = format!("policy drop; {RESOLUTION}");
             for (number, (family, hook, rule)) in [
                 ("inet", "input", input.as_str()),
-                ("inet", "output", "oifname eth1 meta l4proto tcp drop"),
+                ("inet", "output", "tcp dport 30000-32767 drop"),
                 ("netdev", "egress", "meta l4proto tcp drop"),
             ]
             .into_iter()
