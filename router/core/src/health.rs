@@ -113,6 +113,9 @@ pub struct Subjects {
     pub ports: BTreeMap<(ServiceKey, PortClaim), (u16, Vec<IpAddr>)>,
     /// `healthCheckNodePort` of each Local Service with its candidates.
     pub locals: BTreeMap<(ServiceKey, IpAddr), u16>,
+    /// Services that the sources do not show just now and that are not known to be gone: what is
+    /// known of their ports and local endpoints stays (S3).
+    pub held: BTreeSet<ServiceKey>,
     /// Each node's address of the other family: where one fails, the other is asked at once.
     pub siblings: BTreeMap<IpAddr, IpAddr>,
 }
@@ -150,7 +153,7 @@ impl Sight {
 
 impl Target {
     /// The node's address.
-    fn address(&self) -> IpAddr {
+    pub fn address(&self) -> IpAddr {
         match self {
             Self::Node(address) | Self::Port(_, _, address) | Self::Local(_, address) => *address,
         }
@@ -433,6 +436,11 @@ impl Health {
         subjects.retain(|target, subject| {
             let kept = match (target, &subject.ask) {
                 (Target::Node(address), _) => wanted.nodes.contains_key(address),
+                (Target::Port(service, _, address) | Target::Local(service, address), _)
+                    if wanted.held.contains(service) =>
+                {
+                    wanted.nodes.contains_key(address)
+                }
                 (Target::Port(service, claim, address), Ask::NodePort(node_port)) => {
                     let never = matches!(subject.record.verdict, Verdict::Unknown { .. });
                     let port = wanted.ports.get(&(service.clone(), *claim));

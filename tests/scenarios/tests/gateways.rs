@@ -92,13 +92,10 @@ fn nodes_on_both_legs_serve() -> Result<()> {
         for vip in world.serve_web()? {
             for host in [world.client()?, world.near()?] {
                 let to = SocketAddr::new(vip, 80);
-                // The address is up once one node serves; the other may still be resolved.
-                eventually("both nodes answer", SOON, || {
-                    let load = Load::connect(to).rate(300).count(90);
-                    let report = load.run(host, &world.lab.logs())?;
-                    report.all_answered()?;
-                    report.spread_over(&["node1", "node2"])
-                })?;
+                let load = Load::connect(to).rate(300).count(90);
+                let report = load.run(host, &world.lab.logs())?;
+                report.all_answered()?;
+                report.spread_over(&["node1", "node2"])?;
                 (0..3).try_for_each(|_| ask::bulk(host, to, BULK))?;
             }
         }

@@ -37,7 +37,12 @@ pub fn subjects(inputs: &Inputs<'_>) -> Subjects {
     let mut sentinels = Sentinels::new();
     let mut shared: BTreeMap<SourceName, Rc<Candidates<'_>>> = BTreeMap::new();
     for assignment in &inputs.assignments.services {
-        let Some(service) = inputs.snapshot.services.get(&assignment.service) else { continue };
+        let Some(service) = inputs.snapshot.services.get(&assignment.service) else {
+            if !inputs.snapshot.is_gone(&assignment.service) {
+                subjects.held.insert(assignment.service.clone());
+            }
+            continue;
+        };
         let rows = match service.traffic_policy {
             TrafficPolicy::Cluster => {
                 let source = &service.key.source;

@@ -2,7 +2,7 @@ use std::{net::IpAddr, time::Duration};
 
 use roadstead_model::{
     Family, NodeKey, Protocol, Snapshot,
-    local::{Answering, BackendState, Serving, VipKind},
+    local::{Answering, BackendState, PortClaim, Serving, VipKind},
     object::{SourceRanges, TrafficPolicy},
     snapshot::SourceState,
 };
@@ -14,8 +14,10 @@ use crate::{
     maps::{BackendMode, FrontendKey, NextHop, Op, Snat},
 };
 
+mod families;
 mod scale;
 
+const HTTP: PortClaim = PortClaim { protocol: Protocol::Tcp, port: 80 };
 const WEB: [(Protocol, u16, Option<u16>); 1] = [(Protocol::Tcp, 80, Some(30_080))];
 
 fn web() -> roadstead_model::object::Service {
@@ -285,6 +287,48 @@ fn what_is_installed_and_known_stays_while_the_sources_have_not_been_read() {
     world.snapshot = read;
     assert_eq!(world.settle().1, [], "the verdicts were forgotten");
     assert_eq!(world.targets("192.0.2.10", 80).keys().copied().collect::<Vec<_>>(), [v4(1), v4(3)]);
+}
+
+/// The same of a Service's port: the node that refuses it stays out of its table, and no probe is
+/// wanted for what is known already.
+#[test]
+fn verdicts_on_ports_outlive_a_source_that_is_read_again() {
+    let mut world = serving_web(4);
+    let refused = Target::Port(key("web"), HTTP, v4(2));
+    let answer =
+        |target: &Target, _| if *target == refused { Err(Failure::Refused) } else { Ok(()) };
+    world.health.suspect(&key("web"), HTTP, 30_080, v4(2), world.now);
+    world.probe(Duration::from_secs(2), answer);
+    world.settle();
+    let before = world.targets("192.0.2.10", 80);
+    assert!(!before.contains_key(&v4(2)), "{before:?}");
+    let read = std::mem::take(&mut world.snapshot);
+    world.settle();
+    world.snapshot = read;
+    assert_eq!(world.settle().1, [], "the verdicts were forgotten");
+    assert_eq!(world.targets("192.0.2.10", 80), before);
+    world.snapshot.services.remove(&key("web"));
+    world.settle();
+    assert_eq!(world.health.port(&key("web"), HTTP, world.now).count(), 0, "it is gone");
+}
+
+/// An address is judged by its own probes, whatever the node's other family says.
+#[test]
+fn a_backend_is_healthy_by_a_probe_of_its_own_family() {
+    let mut world = World::new(2);
+    world.serve(web(), &["192.0.2.10", "2001:db8:2::10"]);
+    world.settle();
+    world.probe(Duration::from_secs(2), |target, _| {
+        if target.address().is_ipv4() { Ok(()) } else { Err(Failure::TimedOut) }
+    });
+    let (plan, _) = world.settle();
+    let told = status(&world.inputs(), &plan);
+    let backends = || told.services[0].ports.iter().flat_map(|port| &port.backends);
+    assert_eq!(backends().count(), 4);
+    for backend in backends() {
+        let healthy = backend.state == BackendState::Healthy;
+        assert_eq!(healthy, backend.address.is_ipv4(), "{backend:?}");
+    }
 }
 
 /// S3: a start with a source in doubt (its directory is not mounted, a file is unreadable) leaves
