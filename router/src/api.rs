@@ -9,10 +9,11 @@ use roadstead_daemon::{
 use roadstead_model::{
     FlowFilter,
     local::{
-        Done, DrainRequest, DrainTarget, FLOWS_LIMIT, Flows, Programmed, Refusal, RouterStatus,
+        Done, DrainRequest, DrainTarget, FLOWS_LIMIT, FLOWS_MOST, Flows, Programmed, Refusal,
+        RouterStatus,
     },
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 /// Orders and questions waiting for the control task. People send them, so a few are enough; when
 /// full, the caller waits for its turn.
@@ -54,7 +55,6 @@ pub(crate) enum DrainKind {
 pub(crate) type ListFlows = dyn Fn(&FlowFilter, usize) -> Result<Flows, String> + Send + Sync;
 
 /// What the socket's calls are answered from.
-#[derive(Clone)]
 pub(crate) struct Api {
     /// Published by the control task.
     pub(crate) programmed: Published<Programmed>,
@@ -62,6 +62,7 @@ pub(crate) struct Api {
     pub(crate) orders: mpsc::Sender<Order>,
     /// Reads the flow table.
     pub(crate) flows: Arc<ListFlows>,
+    pub(crate) listing: Mutex<()>,
 }
 
 impl Api {
@@ -101,9 +102,14 @@ impl Api {
         };
         let limit = match call.parameter("limit").map(str::parse) {
             None => FLOWS_LIMIT,
-            Some(Ok(limit)) => limit,
-            Some(Err(_)) => return Answer::bad_request("limit is a number of flows"),
+            Some(Ok(limit)) if limit <= FLOWS_MOST => limit,
+            Some(_) => {
+                let error = format!("limit is a number of flows, {FLOWS_MOST} at most");
+                return Answer::bad_request(error);
+            }
         };
+        // One list at a time: each takes a look at the whole table, and memory for what it finds.
+        let _turn = self.listing.lock().await;
         let list = Arc::clone(&self.flows);
         match tokio::task::spawn_blocking(move || list(&filter, limit)).await {
             Ok(Ok(flows)) => Answer::json(&flows),
@@ -189,7 +195,7 @@ mod tests {
         let (orders, mut waiting) = mpsc::channel(ORDERS);
         let (publisher, programmed) = published(Programmed::default());
         let flows: Arc<ListFlows> = Arc::new(|filter, limit| Err(format!("{filter} {limit}")));
-        let api = Arc::new(Api { programmed, orders, flows });
+        let api = Arc::new(Api { programmed, orders, flows, listing: Mutex::default() });
         let socket = directory.join("local.sock");
         let server = Server::bind(&socket).unwrap();
         let task = tokio::spawn(async move {
@@ -224,6 +230,12 @@ mod tests {
         assert!(matches!(host, Err(ClientError::Refused(why)) if why.contains("speaker")));
         let flows = client.get::<Flows>("/v1/flows?filter=vip%3D192.0.2.10&limit=5").await;
         assert!(matches!(flows, Err(ClientError::Refused(why)) if why == "vip=192.0.2.10 5"));
+        for limit in ["100001", "18446744073709551616", "many"] {
+            let flows = client.get::<Flows>(&format!("/v1/flows?limit={limit}")).await;
+            assert!(
+                matches!(flows, Err(ClientError::Refused(why)) if why.contains("100000 at most"))
+            );
+        }
         let flows = client.get::<Flows>("/v1/flows?filter=banana").await;
         assert!(matches!(flows, Err(ClientError::Refused(why)) if why.contains("banana")));
         task.abort();

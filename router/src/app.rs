@@ -20,7 +20,7 @@ use roadstead_daemon::{
 use roadstead_model::{config::Config, local::Programmed};
 use roadstead_netlink::Netlink;
 use roadstead_router_bpf::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::{
     api::{self, Api},
@@ -62,12 +62,18 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     let mut registry = Registry::with_prefix("roadstead");
     let metrics = Metrics::register(&mut registry);
 
-    let api = Arc::new(Api { programmed: programmed_out, orders: orders_in, flows });
-    let server = local::Server::bind(&config.paths.socket_of("router"))?;
+    let api = Arc::new(Api {
+        programmed: programmed_out,
+        orders: orders_in,
+        flows,
+        listing: Mutex::default(),
+    });
     let scrape = match config.router.metrics {
         Some(address) => Some(http::Metrics::bind(address, registry, readiness.clone()).await?),
         None => None,
     };
+    // Last of what can fail: it takes the place of the socket that is there.
+    let server = local::Server::bind(&config.paths.socket_of("router"))?;
     let control = Control::new(
         kernel,
         Sources { config: config_out, heard, host, events: events_out, swept, orders },

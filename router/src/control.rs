@@ -57,6 +57,8 @@ use crate::{
 const GAP: Duration = Duration::from_millis(5);
 /// After something that the kernel refused.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often the legs are looked at: a program may be taken off by somebody else.
+const LOOK: Duration = Duration::from_secs(5);
 /// How often the maps are read back and compared with what was written.
 const COMPARE: Duration = Duration::from_secs(60);
 /// Events of the dataplane that may wait. When they are full the newest are dropped: one signal is
@@ -108,6 +110,7 @@ pub(crate) struct Control<D> {
     /// How long the last plan took.
     took: Duration,
     retry: Option<Duration>,
+    look: Duration,
     compare: Duration,
     pub(crate) failure: Option<String>,
     pub(crate) flows: u64,
@@ -158,6 +161,7 @@ impl<D: Dataplane> Control<D> {
             planned: Duration::ZERO,
             took: Duration::ZERO,
             retry: None,
+            look: LOOK,
             compare: COMPARE,
             failure: None,
             flows: 0,
@@ -208,8 +212,9 @@ impl<D: Dataplane> Control<D> {
         let probes = self.reconciler.health.next_deadline(now);
         let drains = self.reconciler.drains.next_deadline(now);
         let again = self.reconciler.again();
-        let due = [Some(self.plan_due()), probes, drains, again, self.retry, Some(self.compare)];
-        due.into_iter().flatten().min().unwrap_or(now)
+        let due = [probes, drains, again, self.retry];
+        let often = self.plan_due().min(self.look).min(self.compare);
+        due.into_iter().flatten().fold(often, Duration::min)
     }
 
     /// When the next plan is due: far away where nothing has changed. Planning takes at most half
@@ -240,6 +245,9 @@ impl<D: Dataplane> Control<D> {
         if passed(self.retry) {
             self.retry = None;
             self.attach();
+        }
+        if self.look <= now {
+            self.look_at_legs();
         }
         if self.compare <= now {
             self.compare_maps();

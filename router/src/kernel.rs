@@ -102,6 +102,18 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    fn attach_to(&self, ifindex: u32, leg: &Leg) -> Result<(), String> {
+        self.pinned.refresh_leg(ifindex);
+        if self.pinned.is_attached(ifindex) {
+            return Ok(());
+        }
+        self.pinned.attach(ifindex).map_err(|error| chain(&error))?;
+        tracing::info!(leg = %leg.name, "the program is attached");
+        Ok(())
+    }
+}
+
 /// What the program tells, and counts.
 #[derive(Debug)]
 pub(crate) struct Telling {
@@ -132,11 +144,7 @@ impl Dataplane for Kernel {
                 tracing::warn!(ifindex, error = chain(&error), "the program stays on a leg");
             }
         }
-        let attach = |ifindex: &u32| {
-            self.pinned.refresh_leg(*ifindex);
-            self.pinned.attach(*ifindex).map_err(|error| chain(&error))
-        };
-        legs.keys().map(|ifindex| (*ifindex, attach(ifindex))).collect()
+        legs.iter().map(|(ifindex, leg)| (*ifindex, self.attach_to(*ifindex, leg))).collect()
     }
 
     fn drops(&self) -> Vec<(String, u64)> {

@@ -75,11 +75,12 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     let mut registry = Registry::with_prefix("roadstead");
     let metrics = Metrics::register(&mut registry);
     let api = Arc::new(Api { assignments, status: status.clone(), orders: orders_in });
-    let server = local::Server::bind(&config.paths.socket_of("speaker"))?;
     let scrape = match config.speaker.metrics {
         Some(address) => Some(http::Metrics::bind(address, registry, readiness.clone()).await?),
         None => None,
     };
+    // Last of what can fail: it takes the place of the socket that is there.
+    let server = local::Server::bind(&config.paths.socket_of("speaker"))?;
     let sources = Sources::watch(&config);
     let speaker = Speaker {
         file: file.to_path_buf(),

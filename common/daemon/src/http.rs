@@ -1,6 +1,6 @@
 //! `/metrics`, `/healthz` and `/readyz` over TCP, for machines that watch.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,12 +10,14 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::{encoding::text::encode, registry::Registry};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use crate::ready::Readiness;
 
 /// Connections served at once; further ones wait in the listen queue.
 const CONNECTIONS: usize = 32;
+/// One request, from the connection to the last byte of the answer: nobody keeps a place for ever.
+const CALL: Duration = Duration::from_secs(20);
 
 /// The metrics listener of one daemon.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl Metrics {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "a metrics connection could not be accepted");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
@@ -61,10 +63,11 @@ impl Metrics {
                     let response = answer(&request, &registry, &readiness);
                     async move { Ok::<_, Infallible>(response) }
                 });
-                let _ = http1::Builder::new()
+                let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
+                    .keep_alive(false)
+                    .serve_connection(TokioIo::new(stream), service);
+                let _ = timeout(CALL, connection).await;
                 drop(place);
             });
             while connections.try_join_next().is_some() {}

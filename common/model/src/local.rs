@@ -15,7 +15,7 @@
 //! |---|---|
 //! | `GET /v1/programmed?after=N` | [`Programmed`]; waits up to 25 s for a generation other than N |
 //! | `GET /v1/status` | [`RouterStatus`] |
-//! | `GET /v1/flows?filter=F&limit=N` ([`crate::FlowFilter`], [`FLOWS_LIMIT`] where nothing is said) | [`Flows`] |
+//! | `GET /v1/flows?filter=F&limit=N` ([`crate::FlowFilter`], [`FLOWS_LIMIT`] where nothing is said, [`FLOWS_MOST`] at most) | [`Flows`] |
 //! | `POST /v1/drain`, `POST /v1/undrain` ([`DrainRequest`], a node) | [`Done`] |
 //! | `POST /v1/confirm` | [`Done`] |
 //!
@@ -121,7 +121,7 @@ pub struct ServiceServing {
     /// address of that family): these are not announced.
     #[serde(default)]
     pub withheld: Vec<IpAddr>,
-    /// Why, in one sentence; empty where `Ready`.
+    /// Why, in one sentence; empty where `Ready` and nothing is withheld.
     #[serde(default)]
     pub message: String,
 }
@@ -343,6 +343,8 @@ pub struct LegStatus {
 
 /// Flows in one answer where the request names no limit.
 pub const FLOWS_LIMIT: usize = 10_000;
+/// The most flows in one answer: about 16 MB of it.
+pub const FLOWS_MOST: usize = 100_000;
 
 /// Answer of `GET /v1/flows`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -227,7 +227,7 @@ fn advice(kind: libbpf_rs::ErrorKind) -> &'static str {
         ErrorKind::PermissionDenied => {
             "loading needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (or root), and Linux 6.1 or later"
         }
-        ErrorKind::OutOfMemory => "too little memory for the flow table: lower router.max_flows",
+        ErrorKind::OutOfMemory => "too little memory for the flow table: lower router.flows",
         ErrorKind::NotFound => "Linux 6.1 or later with CONFIG_DEBUG_INFO_BTF is needed",
         // Without CAP_PERFMON the verifier is stricter, and refuses by other errors too.
         _ => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roadstead_router_core::host::Host;
 
-use super::{Control, RETRY};
+use super::{Control, LOOK, RETRY};
 use crate::dataplane::Dataplane;
 
 impl<D: Dataplane> Control<D> {
@@ -13,18 +13,26 @@ impl<D: Dataplane> Control<D> {
         self.changed();
     }
 
+    /// A leg whose program was taken off gets it again, or is told of.
+    pub(super) fn look_at_legs(&mut self) {
+        self.look = self.now() + LOOK;
+        let before = self.attached.clone();
+        self.attach();
+        if self.attached != before {
+            self.changed();
+        }
+    }
+
     /// Attaches the program to the legs as they are now.
     pub(super) fn attach(&mut self) {
         let Some(host) = self.sources.host.borrow_and_update().clone() else { return };
         let attached = self.reconciler.maps.attach(&host.legs);
         for (ifindex, outcome) in &attached {
-            if self.attached.get(ifindex) == Some(outcome) {
-                continue;
-            }
-            let leg = host.legs.get(ifindex).map(|leg| leg.name.as_ref()).unwrap_or_default();
-            match outcome {
-                Ok(()) => tracing::info!(leg, "the program is attached"),
-                Err(error) => tracing::error!(leg, %error, "the program is not attached"),
+            if let Err(error) = outcome
+                && self.attached.get(ifindex) != Some(outcome)
+            {
+                let leg = host.legs.get(ifindex).map(|leg| leg.name.as_ref()).unwrap_or_default();
+                tracing::error!(leg, %error, "the program is not attached");
             }
         }
         if attached.values().any(Result::is_err) {

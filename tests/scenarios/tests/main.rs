@@ -36,6 +36,7 @@ mod sharing;
 mod silence;
 mod source_ranges;
 mod speaker_alone;
+mod taken_off;
 mod udp;
 mod units;
 mod untouched;

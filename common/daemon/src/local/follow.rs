@@ -24,9 +24,12 @@ where
             None => path.to_owned(),
         };
         let said = client.get::<T>(&path).await;
-        after = said.as_ref().ok().map(Generation::generation);
+        let now = said.as_ref().ok().map(Generation::generation);
         hear(said);
-        if after.is_none() {
+        // The same again: a long poll whose time was over, or a daemon that does not wait.
+        let again = now.is_none() || now == after;
+        after = now;
+        if again {
             sleep(PAUSE).await;
         }
     }

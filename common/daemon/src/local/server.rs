@@ -6,7 +6,10 @@ use std::{
     fs,
     future::Future,
     io,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -19,7 +22,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use nix::unistd::{Uid, geteuid};
+use nix::{
+    errno::Errno,
+    sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
+    unistd::{Uid, geteuid},
+};
 use roadstead_model::local::Refusal;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -148,10 +155,10 @@ pub struct Server {
 
 impl Server {
     /// Binds the socket, in place of one that a killed daemon left behind. The caller holds the
-    /// daemon's [`crate::lock::DirectoryLock`], so nobody else serves there.
+    /// daemon's [`crate::lock::DirectoryLock`]; whose lock was deleted may serve there all the same.
     ///
     /// # Errors
-    /// When the directory or the socket cannot be made.
+    /// When the directory or the socket cannot be made, or somebody serves there.
     pub fn bind(path: &Path) -> Result<Self, ServerError> {
         let listener =
             open(path).map_err(|source| ServerError { path: path.to_path_buf(), source })?;
@@ -210,13 +217,27 @@ fn open(path: &Path) -> io::Result<UnixListener> {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
     }
     match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.file_type().is_socket() => fs::remove_file(path)?,
+        Ok(metadata) if metadata.file_type().is_socket() => {
+            if is_served(path) {
+                let why = "another copy of this daemon serves there";
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
+            }
+            fs::remove_file(path)?;
+        }
         Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "not a socket")),
         Err(_) => {}
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     Ok(listener)
+}
+
+/// Whether somebody listens, also where the queue of those who wait is full.
+fn is_served(path: &Path) -> bool {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None);
+    let connected = socket.and_then(|socket| connect(socket.as_raw_fd(), &UnixAddr::new(path)?));
+    matches!(connected, Ok(()) | Err(Errno::EAGAIN))
 }
 
 async fn connection<F, R>(stream: UnixStream, handle: Arc<F>)

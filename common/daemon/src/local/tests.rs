@@ -91,3 +91,15 @@ async fn clients_that_never_finish_keep_nobody_out_for_long() {
     assert!(first.is_ok() || second.is_ok(), "{first:?}, {second:?}");
     serving.abort();
 }
+
+#[tokio::test]
+async fn a_socket_that_is_served_is_left_to_its_daemon_and_one_left_behind_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("local.sock");
+    let first = Server::bind(&socket).unwrap();
+    let refused = Server::bind(&socket).unwrap_err();
+    let why = crate::words::chain(&refused);
+    assert!(why.contains("another copy of this daemon serves there"), "{why}");
+    drop(first);
+    Server::bind(&socket).unwrap();
+}
