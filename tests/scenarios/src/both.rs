@@ -59,14 +59,9 @@ impl Both {
         })
     }
 
-    /// New connections of the far client reach each of `nodes` and no other.
+    /// As [`World::spread_over`].
     pub fn spread_over(self, world: &World, nodes: &[&str]) -> Result<()> {
-        self.into_iter().try_for_each(|to| {
-            let load = Load::connect(to).rate(300).count(90);
-            let report = load.run(world.client()?, &world.lab.logs())?;
-            report.all_answered()?;
-            report.spread_over(nodes)
-        })
+        self.into_iter().try_for_each(|to| world.spread_over(to, nodes))
     }
 
     /// The far client asks each of them until [`Loads::finish`].

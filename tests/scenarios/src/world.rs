@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use roadstead_lab::{
-    Capture, Edge, Host, Lab, Node, Topology,
+    Capture, Edge, Host, Lab, Load, Node, Topology,
     edge::{DaemonName, Port, ServiceYaml},
     presets::{self, POOL_V4, POOL_V6},
 };
@@ -136,6 +136,13 @@ impl World {
             let healthy = |port: &Port| port.nodes_in("healthy").len() == wanted;
             (!found.ports.is_empty() && found.ports.iter().all(healthy)).then_some(())
         })
+    }
+
+    /// New connections of the far client reach each of `nodes` and no other.
+    pub fn spread_over(&self, to: SocketAddr, nodes: &[&str]) -> Result<()> {
+        let report = Load::connect(to).rate(300).count(90).run(self.client()?, &self.lab.logs())?;
+        report.all_answered()?;
+        report.spread_over(nodes)
     }
 
     /// The client behind the router.

@@ -1,8 +1,9 @@
 //! `externalTrafficPolicy: Local`.
 //!
 //! Input: EndpointSlices of both families that name two of three nodes, and a healthCheckNodePort.
-//! Output: only nodes with ready local endpoints get connections; the condition says that the
-//! client's address is not preserved under nat. On the wire: probes to the healthCheckNodePort.
+//! Output: each address has the nodes with ready local endpoints of its family; the condition says
+//! that the client's address is not preserved under nat.
+//! On the wire: probes to the healthCheckNodePort.
 
 use anyhow::{Result, ensure};
 use roadstead_lab::{
@@ -15,15 +16,15 @@ use roadstead_scenarios::{
 };
 use serde_json::json;
 
-/// The slices of `web`, one per family as the API has them: a pod on each of two nodes.
-fn slices(second_ready: bool) -> Result<String> {
-    let family = |first: &str, second: &str| {
-        let pods = [(first.parse()?, "node1", true), (second.parse()?, "node2", second_ready)];
-        endpoint_slice_yaml("web", &pods)
-    };
-    let v4 = family("198.18.1.1", "198.18.2.1")?;
-    let v6 = family("2001:db8:4:1::1", "2001:db8:4:2::1")?;
-    Ok(format!("{v4}\n---\n{v6}"))
+/// The slices of `web`, one per family as the API has them: a pod on node1 and one on node2. Of
+/// the first only IPv4 is always ready, of the second only IPv6.
+fn slices(all_ready: bool) -> Result<String> {
+    let v4 = [("198.18.1.1".parse()?, "node1", true), ("198.18.2.1".parse()?, "node2", all_ready)];
+    let v6 = [
+        ("2001:db8:4:1::1".parse()?, "node1", all_ready),
+        ("2001:db8:4:2::1".parse()?, "node2", true),
+    ];
+    Ok([endpoint_slice_yaml("web", &v4)?, endpoint_slice_yaml("web", &v6)?].join("\n---\n"))
 }
 
 #[test]
@@ -44,7 +45,10 @@ fn only_nodes_with_ready_local_endpoints_get_connections() -> Result<()> {
             ensure!(condition.kind == "ClientAddressPreserved", "{condition:?}");
             ensure!(condition.status == "False", "{condition:?}");
             world.edge.manifests.write("slices", &slices(false)?)?;
-            eventually("node1 alone", SOON, || web.spread_over(world, &["node1"]))
+            for (to, node) in web.into_iter().zip(nodes) {
+                eventually(&format!("{node} alone"), SOON, || world.spread_over(to, &[node]))?;
+            }
+            Ok(())
         },
     )
 }

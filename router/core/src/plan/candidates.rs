@@ -10,7 +10,7 @@ use std::{
 use roadstead_model::{
     Family, SourceName,
     local::{BackendState, PortClaim},
-    object::{Endpoints, Service, TrafficPolicy},
+    object::{Endpoint, Endpoints, Service, TrafficPolicy},
 };
 
 use super::{
@@ -117,7 +117,7 @@ impl<'a> Pools<'a> {
             choice.heed(&said);
             return Ok(choice);
         }
-        let candidates = self.own_candidates(inputs, service, pool, &own)?;
+        let candidates = self.own_candidates(inputs, service, family, pool, &own)?;
         let mut choice = choose(inputs, self.nodes, &candidates);
         choice.heed(&said);
         Ok(choice)
@@ -133,7 +133,7 @@ impl<'a> Pools<'a> {
     ) -> Result<Vec<Candidate>, Nobody> {
         let pool = self.pool(inputs, service, family)?;
         let own = self.probed(inputs, service, claim, family);
-        self.own_candidates(inputs, service, pool, &own)
+        self.own_candidates(inputs, service, family, pool, &own)
     }
 
     fn pool(
@@ -143,7 +143,7 @@ impl<'a> Pools<'a> {
         family: Family,
     ) -> Result<&Pool, Nobody> {
         if let Some(endpoints) = inputs.snapshot.endpoints.get(&service.key)
-            && !endpoints.endpoints.iter().any(|endpoint| endpoint.ready)
+            && ready(endpoints, family).next().is_none()
         {
             return Err(Nobody::NoEndpoints);
         }
@@ -167,12 +167,13 @@ impl<'a> Pools<'a> {
         &self,
         inputs: &Inputs<'_>,
         service: &Service,
+        family: Family,
         pool: &Pool,
         own: &[(IpAddr, Sight)],
     ) -> Result<Vec<Candidate>, Nobody> {
         let mut candidates = match service.traffic_policy {
             TrafficPolicy::Cluster => pool.candidates.clone(),
-            TrafficPolicy::Local => self.local_candidates(inputs, service, pool)?,
+            TrafficPolicy::Local => self.local_candidates(inputs, service, family, pool)?,
         };
         if speaks_of_nodes(own) {
             let own: BTreeMap<IpAddr, &Sight> =
@@ -192,11 +193,12 @@ impl<'a> Pools<'a> {
         &self,
         inputs: &Inputs<'_>,
         service: &Service,
+        family: Family,
         pool: &Pool,
     ) -> Result<Vec<Candidate>, Nobody> {
         let mut candidates = pool.candidates.clone();
         if let Some(endpoints) = inputs.snapshot.endpoints.get(&service.key) {
-            let ready = ready_by_node(endpoints);
+            let ready = ready_by_node(endpoints, family);
             candidates.retain_mut(|candidate| {
                 let name = &self.nodes.rows[candidate.row].node.name;
                 candidate.weight = ready.get(&**name).copied().unwrap_or(0);
@@ -366,11 +368,17 @@ impl Choice {
     }
 }
 
+/// The endpoints that take what comes to a VIP of this family: a node forwards within a family.
+fn ready(endpoints: &Endpoints, family: Family) -> impl Iterator<Item = &Endpoint> {
+    let of_family = move |endpoint: &&Endpoint| Family::of(endpoint.address) == family;
+    endpoints.endpoints.iter().filter(|endpoint| endpoint.ready).filter(of_family)
+}
+
 /// Ready endpoints by node name; an endpoint that names no node says nothing about one.
-fn ready_by_node(endpoints: &Endpoints) -> BTreeMap<&str, u32> {
+fn ready_by_node(endpoints: &Endpoints, family: Family) -> BTreeMap<&str, u32> {
     let mut ready = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    for endpoint in endpoints.endpoints.iter().filter(|endpoint| endpoint.ready) {
+    for endpoint in self::ready(endpoints, family) {
         if let Some(node) = &endpoint.node
             && seen.insert(endpoint.address)
         {
