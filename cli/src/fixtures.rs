@@ -4,8 +4,8 @@
 use roadstead_model::{
     Protocol, ServiceKey, SourceName,
     local::{
-        Announced, BackendState, BackendStatus, DaemonStatus, LegStatus, NodeStatus, PoolStatus,
-        PortStatus, RouterService, RouterStatus, SpeakerService, SpeakerStatus,
+        Announced, BackendState, BackendStatus, DaemonStatus, Flow, Flows, LegStatus, NodeStatus,
+        PoolStatus, PortStatus, RouterService, RouterStatus, SpeakerService, SpeakerStatus,
     },
     reason::{Condition, ConditionStatus},
     snapshot::SourceState,
@@ -106,6 +106,21 @@ pub(crate) fn router() -> RouterStatus {
         drops: vec![("no_flow".into(), 0), ("ttl".into(), 3)],
         flows: (7, 65_536),
     }
+}
+
+/// One flow to `n1`.
+pub(crate) fn flows() -> Flows {
+    let end = |address: &str, port| (address.parse().unwrap(), port);
+    let flow = Flow {
+        protocol: Protocol::Tcp,
+        client: end("203.0.113.7", 40_000),
+        vip: end("192.0.2.10", 80),
+        snat: end("198.51.100.1", 40_000),
+        node: end("198.51.100.5", 30_080),
+        state: "established".into(),
+        idle_seconds: 3,
+    };
+    Flows { flows: vec![flow], truncated: false }
 }
 
 /// Both.

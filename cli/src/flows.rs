@@ -1,11 +1,16 @@
 //! `roadstead flows`: which client stands behind a SNAT port.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use roadstead_model::{
-    FlowFilter,
+    FlowFilter, Protocol,
     local::{Flow, Flows, NodeStatus},
 };
+use serde::Serialize;
 
 use crate::{
     args::Format,
@@ -16,6 +21,47 @@ use crate::{
     render::{Colour, Table, counted},
 };
 
+/// The answer as it is printed. Its JSON is a contract: fields may be added; none is renamed or
+/// removed.
+#[derive(Debug, Serialize)]
+struct Listing {
+    flows: Vec<FlowView>,
+    /// Whether more matched.
+    truncated: bool,
+}
+
+/// One flow.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FlowView {
+    protocol: Protocol,
+    client: End,
+    vip: End,
+    /// Source towards the node.
+    snat: End,
+    node: NodeEnd,
+    /// TCP state, or `udp`.
+    state: String,
+    /// Seconds since the last packet of either direction.
+    idle_seconds: u64,
+}
+
+/// An address with its port.
+#[derive(Debug, Serialize)]
+struct End {
+    address: IpAddr,
+    port: u16,
+}
+
+/// The node's address with the NodePort.
+#[derive(Debug, Serialize)]
+struct NodeEnd {
+    /// `metadata.name`; null where the node is gone.
+    name: Option<Arc<str>>,
+    #[serde(flatten)]
+    end: End,
+}
+
 /// Asks the router for the flows that match every term.
 pub(crate) async fn run(
     daemons: &Daemons,
@@ -24,7 +70,11 @@ pub(crate) async fn run(
     format: Format,
     out: &mut Output,
 ) -> Exit {
-    let nodes = match nodes(daemons, terms).await {
+    if let Err(why) = understood(terms) {
+        out.complain(&why);
+        return Exit::Usage;
+    }
+    let nodes = match nodes(daemons).await {
         Ok(nodes) => nodes,
         Err(why) => {
             out.complain(&why);
@@ -39,7 +89,7 @@ pub(crate) async fn run(
         }
     };
     match daemons.router.get::<Flows>(&request(&filter, limit)).await {
-        Ok(flows) => print(&flows, format, out),
+        Ok(flows) => print(&Listing::new(flows, &nodes), format, out),
         Err(error) => {
             out.complain(&in_words(&error));
             exit_of(&error)
@@ -47,12 +97,17 @@ pub(crate) async fn run(
     }
 }
 
-/// The router's nodes, where a term names one.
-async fn nodes(daemons: &Daemons, terms: &[String]) -> Result<Vec<NodeStatus>, String> {
-    let terms = terms.iter().flat_map(|term| term.split([',', ' ']));
-    if terms.filter_map(node_name).next().is_none() {
-        return Ok(Vec::new());
+/// Whether every term is one, whatever nodes there are.
+fn understood(terms: &[String]) -> Result<(), String> {
+    let words = terms.iter().flat_map(|term| term.split([',', ' ']));
+    for word in words.filter(|word| node_name(word).is_none()) {
+        word.parse::<FlowFilter>().map_err(|error| error.to_string())?;
     }
+    Ok(())
+}
+
+/// The router's nodes.
+async fn nodes(daemons: &Daemons) -> Result<Vec<NodeStatus>, String> {
     match daemons.statuses().await.router {
         Heard::Status(status) => Ok(status.nodes),
         Heard::NotNeeded => Err("no router runs here".to_owned()),
@@ -96,7 +151,34 @@ fn of_node(name: &str, nodes: &[NodeStatus]) -> Result<String, String> {
     Ok(format!("node={}", addresses.join("|")))
 }
 
-fn print(flows: &Flows, format: Format, out: &mut Output) -> Exit {
+impl Listing {
+    fn new(flows: Flows, nodes: &[NodeStatus]) -> Self {
+        let names: BTreeMap<IpAddr, &Arc<str>> = nodes
+            .iter()
+            .flat_map(|node| node.addresses.iter().map(|address| (*address, &node.name)))
+            .collect();
+        let view = |flow| FlowView::new(flow, &names);
+        Self { flows: flows.flows.into_iter().map(view).collect(), truncated: flows.truncated }
+    }
+}
+
+impl FlowView {
+    fn new(flow: Flow, names: &BTreeMap<IpAddr, &Arc<str>>) -> Self {
+        let end = |(address, port)| End { address, port };
+        let name = names.get(&flow.node.0).map(|name| Arc::clone(name));
+        Self {
+            protocol: flow.protocol,
+            client: end(flow.client),
+            vip: end(flow.vip),
+            snat: end(flow.snat),
+            node: NodeEnd { name, end: end(flow.node) },
+            state: flow.state,
+            idle_seconds: flow.idle_seconds,
+        }
+    }
+}
+
+fn print(flows: &Listing, format: Format, out: &mut Output) -> Exit {
     if let Some(exit) = out.value(format, flows) {
         return exit;
     }
@@ -105,7 +187,7 @@ fn print(flows: &Flows, format: Format, out: &mut Output) -> Exit {
     Exit::Fine
 }
 
-fn shown(flows: &Flows, terminal: bool) -> String {
+fn shown(flows: &Listing, terminal: bool) -> String {
     let header = ["PROTOCOL", "CLIENT", "VIP", "SNAT", "NODE", "IDLE", "STATE"];
     let mut table = Table::new(terminal, &header);
     for flow in &flows.flows {
@@ -116,14 +198,15 @@ fn shown(flows: &Flows, terminal: bool) -> String {
     format!("{}{count}{more}\n", table.shown())
 }
 
-fn cells(flow: &Flow) -> [String; 7] {
-    let end = |(address, port)| SocketAddr::new(address, port).to_string();
+fn cells(flow: &FlowView) -> [String; 7] {
+    let end = |end: &End| SocketAddr::new(end.address, end.port).to_string();
+    let node = end(&flow.node.end);
     [
         flow.protocol.to_string(),
-        end(flow.client),
-        end(flow.vip),
-        end(flow.snat),
-        end(flow.node),
+        end(&flow.client),
+        end(&flow.vip),
+        end(&flow.snat),
+        flow.node.name.as_ref().map_or_else(|| node.clone(), |name| format!("{name} {node}")),
         format!("{} s", flow.idle_seconds),
         flow.state.clone(),
     ]
@@ -131,7 +214,7 @@ fn cells(flow: &Flow) -> [String; 7] {
 
 #[cfg(test)]
 mod tests {
-    use roadstead_model::{Protocol, SourceName, local::BackendState};
+    use roadstead_model::{SourceName, local::BackendState};
 
     use super::*;
 
@@ -170,20 +253,48 @@ mod tests {
         assert!(filtered(&["banana"]).unwrap_err().starts_with("`banana` is no filter"));
     }
 
-    #[test]
-    fn a_flow_is_a_line_and_a_cut_is_told() {
+    fn listing(truncated: bool) -> Listing {
         let end = |address: &str, port| (address.parse().unwrap(), port);
-        let flow = Flow {
+        let flow = |node: &str| Flow {
             protocol: Protocol::Tcp,
             client: end("2001:db8::7", 40_000),
             vip: end("2001:db8::10", 443),
             snat: end("2001:db8::1", 40_001),
-            node: end("2001:db8::5", 30_443),
+            node: end(node, 30_443),
             state: "established".into(),
             idle_seconds: 3,
         };
-        let text = shown(&Flows { flows: vec![flow], truncated: true }, false);
-        assert!(text.contains("[2001:db8::7]:40000"), "{text}");
-        assert!(text.ends_with("1 flow, and more: narrow the filter or raise --limit\n"), "{text}");
+        let flows = vec![flow("2001:db8::5"), flow("2001:db8::66")];
+        Listing::new(Flows { flows, truncated }, &nodes())
+    }
+
+    #[test]
+    fn a_flow_is_a_line_and_a_cut_is_told() {
+        let text = shown(&listing(true), false);
+        assert!(text.contains(" [2001:db8::7]:40000 "), "{text}");
+        assert!(text.contains(" n1 [2001:db8::5]:30443 "), "{text}");
+        assert!(text.contains(" [2001:db8::66]:30443 "), "no name of a node that is gone: {text}");
+        assert!(
+            text.ends_with("2 flows, and more: narrow the filter or raise --limit\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_json_is_that_of_the_contract() {
+        let json = serde_json::to_value(listing(false)).unwrap();
+        let end = |address: &str, port: u16| serde_json::json!({"address": address, "port": port});
+        let flow = serde_json::json!({
+            "protocol": "TCP",
+            "client": end("2001:db8::7", 40_000),
+            "vip": end("2001:db8::10", 443),
+            "snat": end("2001:db8::1", 40_001),
+            "node": {"name": "n1", "address": "2001:db8::5", "port": 30_443},
+            "state": "established",
+            "idleSeconds": 3,
+        });
+        assert_eq!(json["flows"][0], flow);
+        assert_eq!(json["flows"][1]["node"]["name"], serde_json::Value::Null);
+        assert_eq!(json["truncated"], false);
     }
 }

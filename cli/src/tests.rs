@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use clap::Parser;
 use roadstead_daemon::local::{Answer, Call, Server};
-use roadstead_model::local::{Done, DrainRequest, Flows, RouterStatus, SpeakerStatus};
+use roadstead_model::local::{Done, DrainRequest, RouterStatus, SpeakerStatus};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::{
     args::Arguments,
     exit::Exit,
-    fixtures::{fails, router, speaker},
+    fixtures::{fails, flows, router, speaker},
     output::Buffers,
     run,
 };
@@ -75,7 +76,7 @@ impl Drop for Host {
 fn answer(call: &Call, status: &impl serde::Serialize) -> Answer {
     match (call.method.as_str(), call.path.as_str()) {
         ("GET", "/v1/status") => Answer::json(status),
-        ("GET", "/v1/flows") => Answer::json(&Flows::default()),
+        ("GET", "/v1/flows") => Answer::json(&flows()),
         ("POST", "/v1/confirm") => Answer::json(&Done { message: "confirmed".into() }),
         ("POST", _) => match call.order::<DrainRequest>() {
             Ok(order) if format!("{order:?}").contains("n9") => {
@@ -98,9 +99,9 @@ async fn status_and_explain_end_by_what_they_find() {
     assert_eq!(exit, Exit::Fine, "{text}");
     let (exit, text) = well.run("explain 192.0.2.10:80 -o json").await;
     assert_eq!(exit, Exit::Fine, "{text}");
-    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let json: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(json[0]["service"], "local/default/web");
-    assert_eq!(json[0]["heldBy"], serde_json::Value::Null);
+    assert_eq!(json[0]["heldBy"], Value::Null);
     assert_eq!(json[0]["steps"][0]["verdict"], "passed");
 
     let mut ill = speaker();
@@ -138,7 +139,10 @@ async fn orders_reach_their_daemon() {
 async fn flows_are_asked_for_by_the_filter() {
     let host = Host::new(speaker(), router());
     let (exit, text) = host.run("flows client=198.51.100.7 node=n1 --limit 9 -o json").await;
-    assert_eq!((exit, &*text), (Exit::Fine, "{\"flows\":[],\"truncated\":false}\n"));
+    assert_eq!(exit, Exit::Fine, "{text}");
+    let json: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(json["flows"][0]["client"]["address"], "203.0.113.7");
+    assert_eq!(json["flows"][0]["node"]["name"], "n1");
     let expected = "router GET /v1/flows?filter=client=198.51.100.7,node=198.51.100.5&limit=9";
     assert_eq!(host.last_call(), expected);
     assert_eq!(host.run("flows banana").await.0, Exit::Usage);
@@ -159,4 +163,38 @@ async fn silence_ends_with_its_own_status() {
     let (exit, text) = half.run("status").await;
     assert_eq!(exit, Exit::Silent);
     assert!(text.contains("default/web"), "what is known is shown:\n{text}");
+}
+
+/// What is an object with which keys; lists by their first element.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            Value::Object(object.iter().map(|(key, value)| (key.clone(), shape(value))).collect())
+        }
+        Value::Array(values) => Value::Array(values.first().map(shape).into_iter().collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Value::Null,
+    }
+}
+
+#[tokio::test]
+async fn the_document_of_the_json_shows_what_is_printed() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
+    let document = std::fs::read_to_string(file).expect("readable");
+    let host = Host::new(speaker(), router());
+    for verb in ["status", "explain default/web", "flows"] {
+        let (_, printed) = host.run(&format!("{verb} -o json")).await;
+        let printed: Value = serde_json::from_str(&printed).expect("JSON");
+        let heading = format!("\n## {}\n", verb.split(' ').next().unwrap_or_default());
+        let (_, section) = document.split_once(&heading).expect("a section");
+        let (_, example) = section.split_once("```json\n").expect("an example");
+        let (example, _) = example.split_once("```").expect("its end");
+        let example: Value = serde_json::from_str(example).expect("JSON");
+        assert_eq!(shape(&example), shape(&printed), "{verb}");
+    }
+    let (_, printed) = host.run("explain default/web -o json").await;
+    let printed: Value = serde_json::from_str(&printed).expect("JSON");
+    let steps = printed[0]["steps"].as_array().expect("steps");
+    let names: Vec<String> =
+        steps.iter().map(|s| s["step"].to_string().replace('"', "`")).collect();
+    assert!(document.contains(&format!("in their order: {}. ", names.join(", "))), "{names:?}");
 }

@@ -37,10 +37,16 @@ fn the_client_behind_a_source_port() -> Result<()> {
                     let own = own_address(host, vip)?.to_string();
                     let found = flows(world, &["tcp", &format!("snat={}", seen.client)])?;
                     ensure!(found.len() == 1, "{}: {found:?}", seen.client);
-                    let text = found[0].to_string();
-                    ensure!(text.contains(&own), "no {own} in {text}");
-                    let wanted = json!([vip, 80]);
-                    ensure!(found[0].get("vip") == Some(&wanted), "no {to} in {text}");
+                    let flow = &found[0];
+                    ensure!(flow["client"]["address"] == json!(own), "no {own} in {flow}");
+                    ensure!(
+                        flow["vip"] == json!({"address": vip, "port": 80}),
+                        "no {to} in {flow}"
+                    );
+                    ensure!(flow["node"]["name"] == json!(seen.node), "no {} in {flow}", seen.node);
+                    let snat: SocketAddr = seen.client.parse()?;
+                    let snat = json!({"address": snat.ip(), "port": snat.port()});
+                    ensure!(flow["snat"] == snat, "no {} in {flow}", seen.client);
                     let by_client = flows(world, &[&format!("client={own}")])?;
                     ensure!(by_client.iter().all(|flow| flow.to_string().contains(&own)));
                     ensure!(!by_client.is_empty(), "no flow of {own}");
