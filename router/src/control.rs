@@ -369,7 +369,7 @@ impl<D: Dataplane> Control<D> {
         let Probed { target, question, result } = probed;
         self.sinks.metrics.probed(*result);
         let now = self.now();
-        if self.reconciler.health.handle_result(target, *question, *result, now) {
+        if self.reconciler.health.handle_result(target, question.clone(), *result, now) {
             tracing::debug!(%target, ?result, "a verdict changed");
             self.dirty = true;
             // A port that passes may stand in for kube-proxy on its nodes.

@@ -175,6 +175,7 @@ impl Metrics {
             Err(Failure::Unreachable) => "unreachable",
             Err(Failure::Status(_)) => "status",
             Err(Failure::Garbled) => "garbled",
+            Err(Failure::Check(_)) => "unfit",
         };
         self.probes.get_or_create(&ProbeLabels { result }).inc();
     }

@@ -115,6 +115,7 @@ fn service() -> Service {
         traffic_policy: TrafficPolicy::Cluster,
         health_check_node_port: None,
         affinity: None,
+        health_check: None,
         status_addresses: Vec::new(),
         warnings: Vec::new(),
     }

@@ -36,10 +36,45 @@ pub struct Service {
     pub health_check_node_port: Option<u16>,
     /// `spec.sessionAffinity: ClientIP` and its timeout (10,800 s where nothing is said).
     pub affinity: Option<Duration>,
+    /// How its NodePorts are probed; none means by a TCP connection.
+    pub health_check: Option<Arc<HealthCheck>>,
     /// `status.loadBalancer.ingress[].ip`: a request where the ledger is silent, never authority.
     pub status_addresses: Vec<IpAddr>,
     /// Warnings about the object itself that `status` repeats (an SCTP port, a bad range, …).
     pub warnings: Vec<String>,
+}
+
+/// What a TCP port of a Service is asked at a node, beyond a connection: the annotations
+/// `roadstead.io/health-check` and `roadstead.io/health-check-…`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// In which protocol.
+    pub protocol: HealthProtocol,
+    /// What a request over HTTP or HTTPS asks for: an absolute path, perhaps with a query.
+    pub path: Arc<str>,
+    /// The host that the request names (and TLS, by SNI); where nothing is said, the node's address.
+    pub host: Option<Arc<str>>,
+    /// The one port of `spec.ports` that is asked so; the others are asked by a connection. None
+    /// means every TCP port.
+    pub port: Option<u16>,
+}
+
+/// In which protocol a health check asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum HealthProtocol {
+    /// `GET`, where status 200 to 399 is a pass.
+    Http,
+    /// The same over TLS. The certificate is not verified: a node behind its NodePort has no name.
+    Https,
+    /// `grpc.health.v1.Health/Check` of the whole server, over HTTP/2 without TLS; SERVING is a pass.
+    Grpc,
+}
+
+impl HealthCheck {
+    /// Whether a port of the Service is asked so.
+    pub fn covers(&self, protocol: Protocol, port: u16) -> bool {
+        protocol == Protocol::Tcp && self.port.is_none_or(|own| own == port)
+    }
 }
 
 /// What a Service asks of the allocator.

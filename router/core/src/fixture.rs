@@ -74,6 +74,7 @@ pub(crate) fn service(name: &str, ports: &[(Protocol, u16, Option<u16>)]) -> Ser
         traffic_policy: TrafficPolicy::Cluster,
         health_check_node_port: None,
         affinity: None,
+        health_check: None,
         status_addresses: Vec::new(),
         warnings: Vec::new(),
     }
@@ -269,7 +270,7 @@ impl World {
         let end = self.now + span;
         loop {
             while let Some(probe) = self.health.poll_probe(self.now) {
-                let result = answer(&probe.target, probe.question);
+                let result = answer(&probe.target, probe.question.clone());
                 self.health.handle_result(&probe.target, probe.question, result, self.now);
             }
             match self.health.next_deadline(self.now) {
@@ -294,7 +295,10 @@ impl World {
             .flat_map(|n| [Family::V4, Family::V6].map(|family| node_address(family, *n)))
             .collect();
         self.probe(Duration::from_secs(4), |_, question| {
-            let (Question::Tcp(to) | Question::Udp(to) | Question::Http(to)) = question;
+            let (Question::Tcp(to)
+            | Question::Udp(to)
+            | Question::Http(to)
+            | Question::Check(to, _)) = question;
             if failing.contains(&to.ip()) { Err(Failure::TimedOut) } else { Ok(()) }
         });
     }

@@ -6,7 +6,8 @@
 //! * every **node address** has a base verdict, renewed each interval: kube-proxy's `/healthz`
 //!   (KEP-3836: 503 while the node is being deleted) or a TCP connection to a NodePort;
 //! * a **Service port on a node** is probed until its first pass on a few nodes, and again only
-//!   after a passive signal ([`Health::suspect`]) or while it fails;
+//!   after a passive signal ([`Health::suspect`]) or while it fails; where its Service names a health
+//!   check, on every node again and again, as often as half of the budget allows;
 //! * a Service of policy **Local** has its `healthCheckNodePort` asked on its nodes.
 //!
 //! A state machine without a clock: [`Health::poll_probe`] yields what to send,
@@ -22,6 +23,7 @@ use std::{
     iter::{once, repeat},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,6 +31,7 @@ use roadstead_model::{
     Protocol, ServiceKey,
     config::{self, NodeProbe},
     local::{BackendState, PortClaim},
+    object::HealthCheck,
 };
 
 use budget::Budget;
@@ -67,7 +70,7 @@ pub struct Probe {
 }
 
 /// What a probe asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// A TCP connection, closed at once.
     Tcp(SocketAddr),
@@ -75,6 +78,8 @@ pub enum Question {
     Udp(SocketAddr),
     /// `GET /healthz`; 200 is a pass.
     Http(SocketAddr),
+    /// What the Service says.
+    Check(SocketAddr, Arc<HealthCheck>),
 }
 
 /// Why a probe failed.
@@ -90,6 +95,41 @@ pub enum Failure {
     Status(u16),
     /// An answer that is no HTTP.
     Garbled,
+    /// The health check of a Service was answered, and not by a pass.
+    Check(Unfit),
+}
+
+/// What is wrong with the answer to the health check of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unfit {
+    /// An HTTP status other than 200 to 399.
+    Status(u16),
+    /// No HTTP/1.
+    NoHttp,
+    /// No TLS.
+    NoTls,
+    /// No gRPC over HTTP/2.
+    NoGrpc,
+    /// The call failed with this gRPC status.
+    Grpc(u32),
+    /// A serving status other than SERVING (1).
+    NotServing(u32),
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the health check ")?;
+        match self {
+            Self::Status(status) => write!(f, "got HTTP status {status}; 200 to 399 would pass"),
+            Self::NoHttp => f.write_str("got something that is not HTTP/1"),
+            Self::NoTls => f.write_str("got something that is not TLS"),
+            Self::NoGrpc => f.write_str("got something that is not gRPC over HTTP/2"),
+            Self::Grpc(12) => f.write_str("got gRPC status 12: grpc.health.v1 is not served there"),
+            Self::Grpc(status) => write!(f, "got gRPC status {status}"),
+            Self::NotServing(2) => f.write_str("got NOT_SERVING"),
+            Self::NotServing(status) => write!(f, "got serving status {status}; 1 would pass"),
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -100,6 +140,7 @@ impl fmt::Display for Failure {
             Self::Unreachable => f.write_str("unreachable"),
             Self::Status(status) => write!(f, "healthz answered {status}"),
             Self::Garbled => f.write_str("healthz answered something that is not HTTP"),
+            Self::Check(unfit) => unfit.fmt(f),
         }
     }
 }
@@ -109,8 +150,8 @@ impl fmt::Display for Failure {
 pub struct Subjects {
     /// Node addresses, each with the NodePorts that may stand in for kube-proxy's health port.
     pub nodes: BTreeMap<IpAddr, Vec<Sentinel>>,
-    /// Service ports with their NodePort and the addresses to try first.
-    pub ports: BTreeMap<(ServiceKey, PortClaim), (u16, Vec<IpAddr>)>,
+    /// Service ports.
+    pub ports: BTreeMap<(ServiceKey, PortClaim), Port>,
     /// `healthCheckNodePort` of each Local Service with its candidates.
     pub locals: BTreeMap<(ServiceKey, IpAddr), u16>,
     /// Services that the sources do not show just now and that are not known to be gone: what is
@@ -118,6 +159,17 @@ pub struct Subjects {
     pub held: BTreeSet<ServiceKey>,
     /// Each node's address of the other family: where one fails, the other is asked at once.
     pub siblings: BTreeMap<IpAddr, IpAddr>,
+}
+
+/// How a Service port is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its NodePort.
+    pub node_port: u16,
+    /// What its Service wants asked; none means a connection.
+    pub check: Option<Arc<HealthCheck>>,
+    /// The addresses to ask: the first ones, or, of a port with a check, all.
+    pub at: Vec<IpAddr>,
 }
 
 /// A NodePort that stands in for kube-proxy's health port.
@@ -186,6 +238,7 @@ pub struct Health {
     climbing: BTreeSet<Target>,
     budget: Budget,
     locals: usize,
+    checks: Checks,
     siblings: BTreeMap<IpAddr, IpAddr>,
 }
 
@@ -201,6 +254,7 @@ impl Health {
             targeted_next: false,
             climbing: BTreeSet::new(),
             locals: 0,
+            checks: Checks::default(),
             siblings: BTreeMap::new(),
         }
     }
@@ -227,15 +281,17 @@ impl Health {
     pub fn watch(&mut self, wanted: &Subjects, now: Duration) {
         self.forget(wanted);
         self.locals = wanted.locals.len();
+        self.checks = Checks::of(wanted);
         self.siblings.clone_from(&wanted.siblings);
         for (address, sentinels) in &wanted.nodes {
             self.watch_node(*address, sentinels, now);
         }
-        for ((service, claim), (node_port, first)) in &wanted.ports {
+        for ((service, claim), port) in &wanted.ports {
             // Before anything else one node is asked for each port that never was.
-            for (address, due) in first.iter().zip(once(URGENT).chain(repeat(now))) {
+            for (address, due) in port.at.iter().zip(once(URGENT).chain(repeat(now))) {
                 let target = Target::Port(service.clone(), *claim, *address);
-                self.introduce(target, Ask::NodePort(*node_port), now, due);
+                let ask = Ask::NodePort(port.node_port, port.check.clone());
+                self.introduce(target, ask, now, due);
             }
         }
         for ((service, address), port) in &wanted.locals {
@@ -256,7 +312,8 @@ impl Health {
         let target = Target::Port(service.clone(), claim, address);
         if !self.subjects.contains_key(&target) {
             let in_use = Verdict::Healthy { failed: 0 };
-            let subject = Subject::new(in_use, Ask::NodePort(node_port), now);
+            let check = self.checks.of_ports.get(&(service.clone(), claim)).cloned();
+            let subject = Subject::new(in_use, Ask::NodePort(node_port, check), now);
             self.subjects.insert(target.clone(), subject);
         }
         self.hasten(&target, now);
@@ -306,7 +363,7 @@ impl Health {
         let before = self.sight(target, now);
         let Some(subject) = self.subjects.get_mut(target) else { return false };
         subject.received(result, now);
-        match subject.judge(question, result, self.rules.node_probe) {
+        match subject.judge(&question, result, self.rules.node_probe) {
             Judgement::Verdict(result) => subject.record.handle(result, &self.rules, now),
             Judgement::AskAgain => {
                 self.schedule(target.clone(), now);
@@ -441,11 +498,13 @@ impl Health {
                 {
                     wanted.nodes.contains_key(address)
                 }
-                (Target::Port(service, claim, address), Ask::NodePort(node_port)) => {
+                (Target::Port(service, claim, address), Ask::NodePort(node_port, check)) => {
                     let never = matches!(subject.record.verdict, Verdict::Unknown { .. });
                     let port = wanted.ports.get(&(service.clone(), *claim));
-                    let asked = |(port, first): &(u16, Vec<IpAddr>)| {
-                        port == node_port && (!never || first.contains(address))
+                    let asked = |port: &Port| {
+                        port.node_port == *node_port
+                            && port.check == *check
+                            && (!never || port.at.contains(address))
                     };
                     port.is_some_and(asked) && wanted.nodes.contains_key(address)
                 }
@@ -453,7 +512,7 @@ impl Health {
                     wanted.locals.get(&(service.clone(), *address)) == Some(port)
                 }
                 (Target::Port(..), Ask::Node(_) | Ask::Local(_))
-                | (Target::Local(..), Ask::Node(_) | Ask::NodePort(_)) => false,
+                | (Target::Local(..), Ask::Node(_) | Ask::NodePort(..)) => false,
             };
             if let (false, Some(due)) = (kept, subject.due) {
                 base.remove(&(due, target.clone()));
@@ -518,11 +577,21 @@ impl Health {
                 return Some(self.confirmed_at(target, now));
             }
             (_, verdict) if verdict.in_doubt() => return Some(self.confirmed_at(target, now)),
+            (Target::Port(..), _) if self.is_checked(target) => {
+                interval.max(self.budget.cost_of(self.checks.subjects * 2))
+            }
             (Target::Port(..), Verdict::Healthy { .. }) => return None,
             (Target::Local(..), _) => interval.max(self.budget.cost_of(self.locals * 2)),
             (Target::Node(_) | Target::Port(..), _) => interval,
         };
         Some(now + subject::jittered(wait, target, now))
+    }
+
+    /// Whether a port is asked again and again, because what it is asked may change without a sign
+    /// in the traffic.
+    fn is_checked(&self, target: &Target) -> bool {
+        let ask = self.subjects.get(target).map(|subject| &subject.ask);
+        matches!(ask, Some(Ask::NodePort(_, Some(_))))
     }
 
     /// When a failure is confirmed by the next probe: at once where waiting for the last one has
@@ -531,6 +600,27 @@ impl Health {
         let wait = subject::jittered(CONFIRM.min(self.rules.interval), target, now);
         let begun = self.subjects.get(target).map_or(now, Subject::begun);
         now.max(begun + wait)
+    }
+}
+
+/// The health checks of Services.
+#[derive(Clone, Debug, Default)]
+struct Checks {
+    of_ports: BTreeMap<(ServiceKey, PortClaim), Arc<HealthCheck>>,
+    /// How many subjects they make.
+    subjects: usize,
+}
+
+impl Checks {
+    fn of(wanted: &Subjects) -> Self {
+        let checked = || wanted.ports.iter().filter(|(_, port)| port.check.is_some());
+        let check = |port: &Port| port.check.clone();
+        Self {
+            of_ports: checked()
+                .filter_map(|(key, port)| Some((key.clone(), check(port)?)))
+                .collect(),
+            subjects: checked().map(|(_, port)| port.at.len()).sum(),
+        }
     }
 }
 
@@ -547,10 +637,17 @@ fn port_range(service: &ServiceKey, claim: PortClaim) -> RangeInclusive<Target> 
 }
 
 /// How a NodePort is probed.
-fn node_port_question(claim: PortClaim, address: SocketAddr) -> Question {
-    match claim.protocol {
-        Protocol::Udp => Question::Udp(address),
-        Protocol::Tcp | Protocol::Sctp => Question::Tcp(address),
+fn node_port_question(
+    claim: PortClaim,
+    address: SocketAddr,
+    check: Option<&Arc<HealthCheck>>,
+) -> Question {
+    match (claim.protocol, check) {
+        (Protocol::Udp, _) => Question::Udp(address),
+        (Protocol::Tcp | Protocol::Sctp, None) => Question::Tcp(address),
+        (Protocol::Tcp | Protocol::Sctp, Some(check)) => {
+            Question::Check(address, Arc::clone(check))
+        }
     }
 }
 

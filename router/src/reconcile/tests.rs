@@ -85,6 +85,7 @@ pub(crate) fn world() -> World {
         traffic_policy: TrafficPolicy::Cluster,
         health_check_node_port: None,
         affinity: None,
+        health_check: None,
         status_addresses: Vec::new(),
         warnings: Vec::new(),
     };

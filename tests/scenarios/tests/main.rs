@@ -17,6 +17,7 @@ mod fragments;
 mod gateways;
 mod hairpin;
 mod health;
+mod health_check;
 mod health_traffic;
 mod host_address;
 mod interfaces;

@@ -11,6 +11,7 @@ use roadstead_model::object::{AddressRequest, SourceRanges};
 
 use super::{
     fields::{Field, Fields, Report, parse_address},
+    health_check,
     known_fields::{hint, shown},
 };
 
@@ -36,15 +37,16 @@ const MAX_ADDRESSES: usize = 16;
 /// Most ranges of clients of one Service.
 const MAX_RANGES: usize = 1_000;
 
-type Annotations<'a, 'n, 't> = Option<&'a Fields<'n, 't>>;
+pub(super) type Annotations<'a, 'n, 't> = Option<&'a Fields<'n, 't>>;
 
 /// Warns of annotations that begin like ours and are none.
 pub(super) fn check_known(annotations: &Fields<'_, '_>, report: &mut Report<'_>) {
-    let ours = [ADDRESSES, POOL, SHARING].map(|[first, ..]| first);
+    let request = [ADDRESSES, POOL, SHARING].map(|[first, ..]| first);
+    let ours = || request.into_iter().chain(health_check::KEYS);
     for entry in annotations.entries() {
-        let is_typo = entry.key.starts_with(OURS) && !ours.contains(&entry.key.as_ref());
+        let is_typo = entry.key.starts_with(OURS) && !ours().any(|known| known == entry.key);
         if is_typo && !report.is_full() {
-            let hint = hint(&entry.key, ours);
+            let hint = hint(&entry.key, ours());
             let key = shown(&entry.key);
             report.warning(entry.line, format!("annotation {key}: no such annotation{hint}"));
         }

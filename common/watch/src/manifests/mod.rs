@@ -22,6 +22,7 @@ mod directory;
 mod endpoints;
 mod families;
 mod fields;
+mod health_check;
 mod inotify;
 mod known_fields;
 mod metadata;

@@ -10,7 +10,7 @@ use roadstead_model::{
 use super::{
     annotations, families,
     fields::{Fields, Report},
-    known_fields,
+    health_check, known_fields,
     metadata::{self, Metadata, NameForm},
     object::{Object, ObjectId},
     ports,
@@ -102,6 +102,7 @@ fn load_balancer(
         health_check_node_port: health_check_port(spec, traffic_policy, &ports, report),
         traffic_policy,
         affinity: affinity(spec, report),
+        health_check: health_check::read(annotations, &ports, report),
         status_addresses: annotations::status_addresses(fields, report),
         ports,
         warnings: report.warnings(),

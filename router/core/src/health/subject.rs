@@ -3,10 +3,11 @@
 use std::{
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
-use roadstead_model::config::NodeProbe;
+use roadstead_model::{config::NodeProbe, object::HealthCheck};
 use siphasher::sip::SipHasher13;
 
 use super::{
@@ -47,8 +48,8 @@ pub(super) struct Subject {
 pub(super) enum Ask {
     /// A node's address.
     Node(NodeAsk),
-    /// This NodePort.
-    NodePort(u16),
+    /// This NodePort, by this check where there is one.
+    NodePort(u16, Option<Arc<HealthCheck>>),
     /// This `healthCheckNodePort`.
     Local(u16),
 }
@@ -98,7 +99,7 @@ impl NodeAsk {
     /// The meaning of an answer.
     fn judge(
         &mut self,
-        question: Question,
+        question: &Question,
         result: Result<(), Failure>,
         probe: NodeProbe,
     ) -> Judgement {
@@ -204,14 +205,15 @@ impl Subject {
             (Ask::Node(node), Target::Node(address)) => {
                 node.question(*address, probe, self.rounds, confirming)
             }
-            (Ask::NodePort(port), Target::Port(_, claim, address)) => {
-                Some(node_port_question(*claim, SocketAddr::new(*address, *port)))
+            (Ask::NodePort(port, check), Target::Port(_, claim, address)) => {
+                let address = SocketAddr::new(*address, *port);
+                Some(node_port_question(*claim, address, check.as_ref()))
             }
             (Ask::Local(port), Target::Local(_, address)) => {
                 Some(Question::Http(SocketAddr::new(*address, *port)))
             }
             (Ask::Node(_), Target::Port(..) | Target::Local(..))
-            | (Ask::NodePort(_), Target::Node(_) | Target::Local(..))
+            | (Ask::NodePort(..), Target::Node(_) | Target::Local(..))
             | (Ask::Local(_), Target::Node(_) | Target::Port(..)) => None,
         };
         self.rounds = self.rounds.wrapping_add(1);
@@ -221,13 +223,13 @@ impl Subject {
     /// What an answer means for the verdict.
     pub(super) fn judge(
         &mut self,
-        question: Question,
+        question: &Question,
         result: Result<(), Failure>,
         probe: NodeProbe,
     ) -> Judgement {
         match &mut self.ask {
             Ask::Node(node) => node.judge(question, result, probe),
-            Ask::NodePort(_) | Ask::Local(_) => Judgement::Verdict(result),
+            Ask::NodePort(..) | Ask::Local(_) => Judgement::Verdict(result),
         }
     }
 }

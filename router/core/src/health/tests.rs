@@ -1,4 +1,5 @@
 mod burst;
+mod checks;
 
 use super::*;
 use roadstead_model::SourceName;
@@ -53,11 +54,12 @@ impl Bench {
         let mut changes = 0;
         while self.now < end {
             while let Some(probe) = self.health.poll_probe(self.now) {
-                let result = answer(&probe.target, probe.question);
+                let Probe { target, question, .. } = probe;
+                let result = answer(&target, question.clone());
                 let changed =
-                    self.health.handle_result(&probe.target, probe.question, result, self.now);
+                    self.health.handle_result(&target, question.clone(), result, self.now);
                 changes += usize::from(changed);
-                self.asked.push((self.now, probe.target, probe.question));
+                self.asked.push((self.now, target, question));
             }
             let next = self.health.next_deadline(self.now).unwrap_or(end);
             self.now = next.max(self.now + Duration::from_micros(1)).min(end);
@@ -82,9 +84,13 @@ fn nodes(count: u8, sentinels: &[u16]) -> Subjects {
     Subjects { nodes, ..Subjects::default() }
 }
 
+fn port(node_port: u16, at: Vec<IpAddr>) -> Port {
+    Port { node_port, check: None, at }
+}
+
 fn with_port(mut subjects: Subjects, claim: PortClaim, node_port: u16, first: &[u8]) -> Subjects {
     let first = first.iter().map(|last| node(*last)).collect();
-    subjects.ports.insert((web(), claim), (node_port, first));
+    subjects.ports.insert((web(), claim), port(node_port, first));
     subjects
 }
 
@@ -107,7 +113,7 @@ fn a_node_without_kube_proxy_is_asked_at_a_node_port_and_now_and_then_there_agai
     bench.watch(&nodes(1, &[30_080]));
     let changes = bench.run(SECOND * 20, |_, question| match question {
         Question::Tcp(_) => Ok(()),
-        Question::Udp(_) | Question::Http(_) => Err(Failure::Refused),
+        Question::Udp(_) | Question::Http(_) | Question::Check(..) => Err(Failure::Refused),
     });
     assert_eq!((bench.state(1), changes), (BackendState::Healthy, 1));
     let health = bench.asked.iter().filter(|(_, _, q)| matches!(q, Question::Http(_))).count();
@@ -122,7 +128,7 @@ fn a_node_that_says_503_gets_no_new_flows_although_its_node_port_answers() {
     bench.run(SECOND, |_, _| Ok(()));
     bench.run(SECOND * 3, |_, question| match question {
         Question::Http(_) => Err(Failure::Status(503)),
-        Question::Tcp(_) | Question::Udp(_) => Ok(()),
+        Question::Tcp(_) | Question::Udp(_) | Question::Check(..) => Ok(()),
     });
     let sight = bench.health.node(node(1), bench.now);
     assert_eq!(sight.state, BackendState::Unhealthy);
@@ -155,7 +161,7 @@ fn a_kube_proxy_that_has_answered_is_missed_when_silent_and_forgiven_when_it_ref
     let answer = |failure| {
         move |_: &Target, question| match question {
             Question::Http(_) => Err(failure),
-            Question::Tcp(_) | Question::Udp(_) => Ok(()),
+            Question::Tcp(_) | Question::Udp(_) | Question::Check(..) => Ok(()),
         }
     };
     bench.run(SECOND * 5, answer(Failure::Refused));
@@ -170,7 +176,9 @@ fn a_sentinel_without_endpoints_does_not_condemn_a_node_that_serves_another() {
     bench.watch(&nodes(1, &[30_081, 30_080]));
     bench.run(SECOND * 10, |_, question| match question {
         Question::Tcp(to) if to.port() == 30_080 => Ok(()),
-        Question::Tcp(_) | Question::Udp(_) | Question::Http(_) => Err(Failure::Refused),
+        Question::Tcp(_) | Question::Udp(_) | Question::Http(_) | Question::Check(..) => {
+            Err(Failure::Refused)
+        }
     });
     assert_eq!(bench.state(1), BackendState::Healthy);
     let refused =
@@ -278,7 +286,7 @@ fn the_budget_holds_over_everything_and_starves_no_node() {
     let mut subjects = nodes(20, &[]);
     for n in 0..2_000_u16 {
         let claim = PortClaim { protocol: Protocol::Tcp, port: n + 1 };
-        subjects.ports.insert((web(), claim), (n + 1, vec![node(1)]));
+        subjects.ports.insert((web(), claim), port(n + 1, vec![node(1)]));
     }
     bench.watch(&subjects);
     bench.run(SECOND * 10, |_, _| Ok(()));
@@ -329,12 +337,12 @@ fn a_new_service_does_not_wait_behind_those_that_fail() {
     let mut subjects = nodes(3, &[]);
     for n in 0..500_u16 {
         let claim = PortClaim { protocol: Protocol::Tcp, port: n + 1 };
-        subjects.ports.insert((web(), claim), (n + 1, vec![node(1)]));
+        subjects.ports.insert((web(), claim), port(n + 1, vec![node(1)]));
     }
     bench.watch(&subjects);
     bench.run(SECOND * 60, |_, _| Err(Failure::Refused));
     let claim = PortClaim { protocol: Protocol::Tcp, port: 999 };
-    subjects.ports.insert((web(), claim), (999, vec![node(1)]));
+    subjects.ports.insert((web(), claim), port(999, vec![node(1)]));
     bench.watch(&subjects);
     bench.run(SECOND, |_, _| Ok(()));
     assert_eq!(bench.port_states(claim), [(node(1), BackendState::Healthy)]);

@@ -20,13 +20,17 @@ use super::{
     serving::{port_of, servable},
 };
 use crate::{
-    health::{FIRST_NODES, Sentinel, Subjects},
+    health::{self, FIRST_NODES, Sentinel, Subjects},
     maps::BackendMode,
 };
 
 /// How many NodePorts stand in for kube-proxy's health port: several, because one Service without
 /// endpoints says nothing about a node.
 const SENTINELS: usize = 3;
+
+/// How many NodePorts of nodes are asked the health checks of their Services again and again: a
+/// bound of memory. Of Services beyond it a few nodes are asked, as of one without a check.
+const MOST_CHECKED: usize = 20_000;
 
 type Sentinels = BTreeMap<SourceName, Vec<Sentinel>>;
 
@@ -35,6 +39,7 @@ pub fn subjects(inputs: &Inputs<'_>) -> Subjects {
     let nodes = Nodes::survey(inputs);
     let mut subjects = Subjects::default();
     let mut sentinels = Sentinels::new();
+    let mut checked = 0;
     let mut shared: BTreeMap<SourceName, Rc<Candidates<'_>>> = BTreeMap::new();
     for assignment in &inputs.assignments.services {
         let Some(service) = inputs.snapshot.services.get(&assignment.service) else {
@@ -62,8 +67,14 @@ pub fn subjects(inputs: &Inputs<'_>) -> Subjects {
                 let sentinel = Sentinel { port: node_port, proven };
                 add(sentinels.entry(service.key.source.clone()).or_default(), sentinel);
             }
-            let first = rows.first(assignment, *claim);
-            subjects.ports.insert((service.key.clone(), *claim), (node_port, first));
+            let check = service.health_check.clone();
+            let check = check.filter(|check| check.covers(claim.protocol, claim.port));
+            let every = check.is_some().then(|| rows.every(assignment));
+            let every = every.filter(|every| checked + every.len() <= MOST_CHECKED);
+            checked += every.as_ref().map_or(0, Vec::len);
+            let at = every.unwrap_or_else(|| rows.first(assignment, *claim));
+            let key = (service.key.clone(), *claim);
+            subjects.ports.insert(key, health::Port { node_port, check, at });
         }
         if let (TrafficPolicy::Local, Some(port)) =
             (service.traffic_policy, service.health_check_node_port)
@@ -113,20 +124,29 @@ impl<'a> Candidates<'a> {
     /// The nodes to try first: of each family of the Service's addresses, those after a place that
     /// differs from Service to Service, without the ones that fail anyway.
     fn first(&self, assignment: &Assignment, claim: PortClaim) -> Vec<IpAddr> {
+        let turned = self.promising(assignment).flat_map(|rows| {
+            let start = place(assignment, claim, rows.len());
+            rows.iter().cycle().skip(start).take(FIRST_NODES.min(rows.len()))
+        });
+        turned.map(|row| row.address).collect()
+    }
+
+    /// All nodes, without the ones that fail anyway.
+    fn every(&self, assignment: &Assignment) -> Vec<IpAddr> {
+        self.promising(assignment).flatten().map(|row| row.address).collect()
+    }
+
+    /// The nodes of each family of the Service's addresses: those that pass, or else all.
+    fn promising(&self, assignment: &Assignment) -> impl Iterator<Item = &[&'a Row]> {
         let families: BTreeSet<Family> =
             assignment.addresses.iter().map(|address| Family::of(*address)).collect();
-        let mut first = Vec::new();
-        for family in families {
+        families.into_iter().map(|family| {
             let (passing, failing) = match family {
                 Family::V4 => &self.v4,
                 Family::V6 => &self.v6,
             };
-            let rows = if passing.is_empty() { failing } else { passing };
-            let start = place(assignment, claim, rows.len());
-            let turned = rows.iter().cycle().skip(start).take(FIRST_NODES.min(rows.len()));
-            first.extend(turned.map(|row| row.address));
-        }
-        first
+            if passing.is_empty() { &failing[..] } else { &passing[..] }
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use roadstead_model::{
 
 use super::*;
 
+mod health_check;
 mod lists;
 mod problems;
 mod random;
@@ -82,6 +83,7 @@ fn a_short_service_gets_the_defaults_of_the_api() {
         traffic_policy: TrafficPolicy::Cluster,
         health_check_node_port: None,
         affinity: None,
+        health_check: None,
         status_addresses: Vec::new(),
         warnings: Vec::new(),
     };

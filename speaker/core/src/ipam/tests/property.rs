@@ -85,6 +85,7 @@ fn services() -> impl Strategy<Value = Service> {
                 pool: pool.map(Into::into),
                 sharing_key: sharing_key.map(Into::into),
             },
+            health_check: None,
             status_addresses: status.into_iter().map(ip).collect(),
             ..service(name)
         },
