@@ -13,7 +13,7 @@ use roadstead_daemon::{
     http, local,
     lock::DirectoryLock,
     notify,
-    publish::published,
+    publish::{published, run_number},
     ready::Readiness,
     signals::{Signals, Told},
 };
@@ -57,7 +57,8 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     let (retired, retired_out) = watch::channel(Retired::default());
     let (swept_in, swept) = mpsc::channel(SWEPT);
     let (orders_in, orders) = mpsc::channel(api::ORDERS);
-    let (programmed, programmed_out) = published(Programmed::default());
+    let first = Programmed { run: run_number(), ..Programmed::default() };
+    let (programmed, programmed_out) = published(first);
     let readiness = Readiness::new();
     let mut registry = Registry::with_prefix("roadstead");
     let metrics = Metrics::register(&mut registry);

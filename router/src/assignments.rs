@@ -69,7 +69,10 @@ fn lost(heard: &watch::Sender<Heard>, error: &dyn std::error::Error) {
 
 #[cfg(test)]
 mod tests {
-    use roadstead_daemon::local::{Answer, Server};
+    use roadstead_daemon::{
+        local::{Answer, Server},
+        publish::Seen,
+    };
 
     use super::*;
 
@@ -83,7 +86,7 @@ mod tests {
         let assignments = Assignments { generation: 7, ..Assignments::default() };
         let serving = tokio::spawn(server.serve(move |call| {
             let answer = Answer::json(&assignments);
-            let known = call.after() == Some(7);
+            let known = call.after() == Some(Seen { generation: 7, run: Some(0) });
             async move {
                 if known {
                     std::future::pending::<()>().await;

@@ -325,7 +325,8 @@ impl<D: Dataplane> Control<D> {
     fn publish(&mut self, world: &World) {
         let programmed = self.reconciler.programmed();
         if programmed.generation != self.sinks.programmed.current().generation {
-            self.sinks.programmed.publish(programmed.clone());
+            let run = self.sinks.programmed.current().run;
+            self.sinks.programmed.publish(Programmed { run, ..programmed.clone() });
         }
         let subjects = self.reconciler.health.counts(self.planned);
         self.sinks.metrics.publish(programmed, &subjects);

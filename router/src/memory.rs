@@ -46,6 +46,8 @@ pub(crate) struct Remembering {
     path: PathBuf,
     /// What the disk holds.
     written: Memory,
+    /// What the disk shall hold, where that is something else.
+    wanted: Option<Memory>,
     writing: JoinSet<(Memory, Result<(), StateError>)>,
     /// Why the last write failed.
     pub(crate) failed: Option<String>,
@@ -54,16 +56,26 @@ pub(crate) struct Remembering {
 impl Remembering {
     /// Goes on with what the disk holds in the router's state directory.
     pub(crate) fn new(state: &Path, written: Memory) -> Self {
-        Self { path: Memory::path(state), written, writing: JoinSet::new(), failed: None }
+        let path = Memory::path(state);
+        Self { path, written, wanted: None, writing: JoinSet::new(), failed: None }
     }
 
     /// Has the disk follow: one write at a time, and the newest state when that is done.
     pub(crate) fn keep(&mut self, world: &World, ready: BTreeSet<ServiceKey>) {
-        let current = self.written.assignments == *world.assignments && self.written.ready == ready;
-        if current || !self.writing.is_empty() {
+        let current = self.writing.is_empty()
+            && self.written.assignments == *world.assignments
+            && self.written.ready == ready;
+        self.wanted =
+            (!current).then(|| Memory { assignments: (*world.assignments).clone(), ready });
+        self.write();
+    }
+
+    fn write(&mut self) {
+        if !self.writing.is_empty() {
             return;
         }
-        let memory = Memory { assignments: (*world.assignments).clone(), ready };
+        let wanted = self.wanted.take().filter(|memory| *memory != self.written);
+        let Some(memory) = wanted else { return };
         let path = self.path.clone();
         self.writing.spawn_blocking(move || {
             let result = state::write(&path, &memory);
@@ -90,6 +102,8 @@ impl Remembering {
         // What could not be written is tried again with the next plan.
         if failed.is_none() {
             self.written = memory;
+            // What changed meanwhile does not wait for something else to change.
+            self.write();
         }
         self.failed = failed;
     }
@@ -100,6 +114,26 @@ mod tests {
     use roadstead_model::SourceName;
 
     use super::*;
+    use crate::reconcile::tests::world;
+
+    #[tokio::test]
+    async fn what_changes_during_a_write_is_written_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut remembering = Remembering::new(directory.path(), Memory::default());
+        let first = world();
+        let assignments = Assignments { generation: 8, ..(*first.assignments).clone() };
+        let second = World { assignments: assignments.into(), ..first.clone() };
+        for (now, then) in [(&first, &second), (&second, &first)] {
+            remembering.keep(now, BTreeSet::new());
+            remembering.keep(then, BTreeSet::new());
+            remembering.written().await;
+            remembering.written().await;
+            let kept = Memory::read(&remembering.path).unwrap();
+            assert_eq!(kept.assignments, *then.assignments);
+            // The next pair begins with another write than the disk holds.
+            remembering.written = Memory::default();
+        }
+    }
 
     #[test]
     fn the_memory_is_read_as_it_was_written_and_a_damaged_one_is_passed_over() {

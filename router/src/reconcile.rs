@@ -282,8 +282,10 @@ impl<M: Maps> Reconciler<M> {
         self.ready.extend(ready.map(|service| service.service.clone()));
         let legs = &world.host.legs;
         let programmed = Programmed {
+            run: self.programmed.run,
             generation: self.programmed.generation,
             applied: world.assignments.generation,
+            applied_run: world.assignments.run,
             attached: !legs.is_empty() && legs.values().all(|leg| leg.attached),
             services: self.plan.services.clone(),
             answering: self.plan.answering.clone(),

@@ -22,7 +22,7 @@ use roadstead_daemon::{
     http, local,
     lock::DirectoryLock,
     notify,
-    publish::published,
+    publish::{published, run_number},
     ready::{Blocker, Readiness},
     signals::{Signals, Told},
 };
@@ -64,7 +64,8 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     let signals = Signals::install().context("cannot install signal handlers")?;
     let readiness = Readiness::new();
     let (netlink, follower) = Netlink::open()?;
-    let (assignments_out, assignments) = published(Assignments::default());
+    let run = run_number();
+    let (assignments_out, assignments) = published(Assignments { run, ..Assignments::default() });
     let (status_out, status) = published(report::nothing_yet());
     let control = Control::new(config.clone(), Store::new(&state), assignments_out, status_out)?;
 
@@ -102,7 +103,7 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     tokio::select! {
         result = speaker.run() => result,
         () = follower.run() => Err(anyhow!("the rtnetlink socket closed")),
-        () = programmed::follow(client, heard_in) => Ok(()),
+        () = programmed::follow(client, run, heard_in) => Ok(()),
         result = l2::run(l2_orders_out, seen_in, metrics.l2) => result,
         () = serve => Ok(()),
         () = http::serve(scrape) => Ok(()),

@@ -201,6 +201,10 @@ impl Control {
     }
 
     /// Writes, then publishes. On failure nothing is published but what is silent now.
+    ///
+    /// Generation 0 is a speaker that has decided nothing. The first thing it says may be that nobody
+    /// holds anything: whatever a router remembers is over then, but not before the sources were read,
+    /// where a ledger that was lost may come back as requests.
     fn publish(
         &mut self,
         outcome: &Outcome,
@@ -209,8 +213,13 @@ impl Control {
         let mut assignments = (*outcome.assignments).clone();
         answer_on(&mut assignments, &verdict.answers);
         let last = self.assignments.current();
+        assignments.run = last.run;
         let same = assignments.services == last.services && assignments.vips == last.vips;
-        if same && !self.store.is_behind() {
+        let told = match last.generation {
+            0 => !self.snapshot.is_complete(),
+            _ => !outcome.changed,
+        };
+        if same && told && !self.store.is_behind() {
             return Ok(());
         }
         if !outcome.changed {
@@ -300,3 +309,6 @@ fn answer_on(assignments: &mut Assignments, answers: &Answers) {
         vip.answer_on = answers.get(&vip.address).into_iter().flatten().cloned().collect();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,13 +15,20 @@ pub(crate) struct Heard {
     pub(crate) connected: bool,
 }
 
-/// Keeps `heard` current. Owned by `app`; cancelling is safe at any point: the next call asks anew.
-pub(crate) async fn follow(client: Client, heard: watch::Sender<Heard>) {
+/// Keeps `heard` current for this `run` of the speaker. Owned by `app`; cancelling is safe at any
+/// point: the next call asks anew.
+pub(crate) async fn follow(client: Client, run: u64, heard: watch::Sender<Heard>) {
     let hear = |said| match said {
-        Ok(programmed) => connected(&heard, programmed),
+        Ok(programmed) => connected(&heard, of_this_run(programmed, run)),
         Err(error) => lost(&heard, &error),
     };
     local::follow(client, "/v1/programmed", hear).await;
+}
+
+/// What the router has applied of another run's assignments is nothing of ours, whatever its number.
+fn of_this_run(programmed: Programmed, run: u64) -> Programmed {
+    let ours = [0, run].contains(&programmed.applied_run);
+    Programmed { applied: if ours { programmed.applied } else { 0 }, ..programmed }
 }
 
 fn connected(heard: &watch::Sender<Heard>, programmed: Programmed) {
@@ -44,4 +51,18 @@ fn lost(heard: &watch::Sender<Heard>, error: &dyn std::error::Error) {
         heard.connected = false;
         was
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_applied_of_another_run_is_nothing_of_ours() {
+        let said = |applied_run| Programmed { applied: 7, applied_run, ..Programmed::default() };
+        assert_eq!(of_this_run(said(3), 3).applied, 7);
+        assert_eq!(of_this_run(said(4), 3).applied, 0);
+        // A router that does not know of runs yet: its number is all there is.
+        assert_eq!(of_this_run(said(0), 3).applied, 7);
+    }
 }

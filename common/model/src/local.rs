@@ -4,7 +4,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /v1/assignments?after=N` | [`Assignments`]; waits up to 25 s for a generation other than N |
+//! | `GET /v1/assignments?after=N&run=R` | [`Assignments`]; waits up to 25 s for others than generation N of run R |
 //! | `GET /v1/status` | [`SpeakerStatus`] |
 //! | `POST /v1/drain`, `POST /v1/undrain` ([`DrainRequest`], `self` only) | [`Done`] |
 //! | `POST /v1/confirm` | [`Done`] |
@@ -13,11 +13,15 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /v1/programmed?after=N` | [`Programmed`]; waits up to 25 s for a generation other than N |
+//! | `GET /v1/programmed?after=N&run=R` | [`Programmed`]; waits up to 25 s for another than generation N of run R |
 //! | `GET /v1/status` | [`RouterStatus`] |
 //! | `GET /v1/flows?filter=F&limit=N` ([`crate::FlowFilter`], [`FLOWS_LIMIT`] where nothing is said, [`FLOWS_MOST`] at most) | [`Flows`] |
 //! | `POST /v1/drain`, `POST /v1/undrain` ([`DrainRequest`], a node) | [`Done`] |
 //! | `POST /v1/confirm` | [`Done`] |
+//!
+//! A generation says something only together with the run of the daemon that counted it: a speaker
+//! whose disk refused, or whose ledger had to be replaced by an older one, counts again from where the
+//! disk is, and the same number means something else then. Without `run` only the number counts.
 //!
 //! A refused request is answered with a 4xx status and a [`Refusal`].
 
@@ -30,7 +34,11 @@ use crate::{Problem, Protocol, ServiceKey, SourceName, reason::Condition, snapsh
 /// What the speaker has assigned and where it may be answered for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignments {
-    /// Counts up with every change, over restarts too (it is kept in the ledger).
+    /// Which run of the speaker; 0 = not said.
+    #[serde(default)]
+    pub run: u64,
+    /// Counts up with every change within a run, and over restarts as far as the ledger got to the
+    /// disk.
     pub generation: u64,
     /// One entry per Service that holds an address.
     pub services: Vec<Assignment>,
@@ -89,10 +97,16 @@ pub enum VipKind {
 /// What the router has programmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Programmed {
+    /// Which run of the router; 0 = not said.
+    #[serde(default)]
+    pub run: u64,
     /// Counts up with every change of this message within one run of the router.
     pub generation: u64,
     /// The generation of [`Assignments`] that the kernel now reflects; 0 = none yet.
     pub applied: u64,
+    /// The [`Assignments::run`] that it is a generation of.
+    #[serde(default)]
+    pub applied_run: u64,
     /// Whether the program is attached to every leg it should be.
     pub attached: bool,
     /// Per Service of the applied assignments.

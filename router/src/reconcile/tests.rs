@@ -110,6 +110,7 @@ pub(crate) fn world() -> World {
     World {
         remembered: false,
         assignments: Arc::new(Assignments {
+            run: 1,
             generation: 7,
             services: vec![Assignment {
                 service: key.clone(),

@@ -289,3 +289,30 @@ fn what_is_released_is_silent_whenever_the_daemons_die() -> Result<()> {
         },
     )
 }
+
+#[test]
+fn what_a_lost_ledger_held_is_silent_when_its_services_are_gone_too() -> Result<()> {
+    scenario(
+        || World::build(&presets::routed(2), "silence-lost", &configuration()),
+        |world| {
+            let roll_call = RollCall::open(world)?;
+            let web = ServiceYaml::new("web").tcp(80, 30000).dual();
+            let held = BTreeSet::from_iter(world.serve("web", &web)?);
+            eventually("the program answers", SOON, || {
+                let resolved = roll_call.resolved(&pool())?;
+                ensure!(resolved == held, "{resolved:?}");
+                Ok(())
+            })?;
+            DaemonName::ALL.iter().for_each(|daemon| world.edge.stop_daemon(*daemon));
+            fs::remove_dir_all(world.edge.state().join("speaker"))?;
+            world.edge.manifests.delete("web")?;
+            ensure!(roll_call.pinged(&pool())? == held, "the program did not go on");
+            world.start_daemons()?;
+            eventually("nobody answers any more", SOON, || {
+                let (resolved, pinged) = (roll_call.resolved(&pool())?, roll_call.pinged(&pool())?);
+                ensure!(resolved.is_empty() && pinged.is_empty(), "{resolved:?} {pinged:?}");
+                Ok(())
+            })
+        },
+    )
+}

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
 use super::{Client, ClientError};
-use crate::publish::Generation;
+use crate::publish::{Generation, Seen};
 
 /// Pause after a failed call: a daemon is restarted within a second, and is asked soon after.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -20,11 +20,11 @@ where
     let mut after = None;
     loop {
         let path = match after {
-            Some(generation) => format!("{path}?after={generation}"),
+            Some(seen) => format!("{path}?{seen}"),
             None => path.to_owned(),
         };
         let said = client.get::<T>(&path).await;
-        let now = said.as_ref().ok().map(Generation::generation);
+        let now = said.as_ref().ok().map(Seen::of);
         hear(said);
         // The same again: a long poll whose time was over, or a daemon that does not wait.
         let again = now.is_none() || now == after;

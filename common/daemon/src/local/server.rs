@@ -36,7 +36,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::publish::LONG_POLL;
+use crate::publish::{LONG_POLL, Seen};
 
 /// Largest request body.
 const BODY: usize = 64 * 1024;
@@ -69,9 +69,11 @@ impl Call {
         })
     }
 
-    /// The `after=N` of a long poll.
-    pub fn after(&self) -> Option<u64> {
-        self.parameter("after")?.parse().ok()
+    /// The `after=N&run=R` of a long poll.
+    pub fn after(&self) -> Option<Seen> {
+        let generation = self.parameter("after")?.parse().ok()?;
+        let run = self.parameter("run").and_then(|run| run.parse().ok());
+        Some(Seen { generation, run })
     }
 
     /// The body, for requests that change something.

@@ -5,7 +5,7 @@ use roadstead_model::local::{Assignments, Done, DrainRequest, DrainTarget};
 use tokio::{io::AsyncWriteExt as _, net::UnixStream};
 
 use super::{Answer, Call, Client, ClientError, Server};
-use crate::publish::{Published, published};
+use crate::publish::{LONG_POLL, Published, Seen, published};
 
 async fn handle(call: Call, assignments: Published<Assignments>) -> Answer {
     match (call.method.as_str(), call.path.as_str()) {
@@ -36,6 +36,32 @@ async fn a_long_poll_answers_when_the_generation_changes() {
     };
     publisher.publish(Assignments { generation: 8, ..Default::default() });
     assert_eq!(poll.await.unwrap().unwrap().generation, 8);
+    serving.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_number_of_another_run_is_news() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("local.sock");
+    let of_run = |run| Assignments { run, generation: 7, ..Default::default() };
+    let (publisher, assignments) = published(of_run(1));
+    let server = Server::bind(&socket).unwrap();
+    let serving = tokio::spawn(server.serve(move |call| handle(call, assignments.clone())));
+    let client = Client::new(&socket);
+
+    let seen = Seen::of(&of_run(1));
+    let path = format!("/v1/assignments?{seen}");
+    let begun = tokio::time::Instant::now();
+    let same: Assignments = client.get(&path).await.unwrap();
+    assert_eq!((same.run, begun.elapsed() >= LONG_POLL), (1, true));
+    publisher.publish(of_run(2));
+    let begun = tokio::time::Instant::now();
+    let other: Assignments = client.get(&path).await.unwrap();
+    assert_eq!((other.run, begun.elapsed() >= LONG_POLL), (2, false));
+    let whichever = Seen { run: None, ..seen };
+    let begun = tokio::time::Instant::now();
+    let _: Assignments = client.get(&format!("/v1/assignments?{whichever}")).await.unwrap();
+    assert!(begun.elapsed() >= LONG_POLL, "who does not know of runs goes by the number");
     serving.abort();
 }
 

@@ -68,6 +68,7 @@ pub(super) fn assignments(book: &Book, pools: &Pools<'_>) -> Assignments {
         answer_on: Vec::new(),
     });
     Assignments {
+        run: 0,
         generation: 0,
         services: book.services().flat_map(|service| of_service(book, pools, service)).collect(),
         vips: vips.collect(),

@@ -1,0 +1,183 @@
+//! A control with a disk that may refuse, and crashes.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use roadstead_daemon::publish::{Published, published, run_number};
+use roadstead_model::{
+    Family, Protocol, ServiceKey, SourceName,
+    object::{AddressRequest, Families, Service, ServicePort, SourceRanges, TrafficPolicy},
+    snapshot::SourceState,
+};
+
+use super::*;
+use crate::legs::LegFacts;
+
+/// A directory that outlives the speaker, and what was ever published.
+struct Machine {
+    directory: tempfile::TempDir,
+    control: Option<Control>,
+    assignments: Option<Published<Assignments>>,
+    snapshot: Snapshot,
+    said: BTreeMap<(u64, u64), Assignments>,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let pool = "[[pool]]\nname = \"lan\"\naddresses = [\"192.0.2.10-192.0.2.12\"]\n\n[speaker]\nrequire_ready = false\n";
+        fs::write(directory.path().join("roadstead.toml"), pool).unwrap();
+        fs::create_dir(directory.path().join("state")).unwrap();
+        let mut snapshot = Snapshot::default();
+        snapshot.sources.insert(SourceName::new("local"), SourceState::Unread);
+        let mut machine =
+            Self { directory, control: None, assignments: None, snapshot, said: BTreeMap::new() };
+        machine.start();
+        machine
+    }
+
+    fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// Ends the speaker at once, and starts the next.
+    fn start(&mut self) {
+        let config = roadstead_config::load_and_warn(&self.directory.path().join("roadstead.toml"));
+        let first = Assignments { run: run_number(), ..Assignments::default() };
+        let (assignments_in, assignments) = published(first);
+        let (status, _) = published(report::nothing_yet());
+        let store = Store::new(&self.state());
+        let control = Control::new(config.unwrap().into(), store, assignments_in, status).unwrap();
+        self.control = Some(control);
+        self.assignments = Some(assignments);
+    }
+
+    /// The disk refuses from now on, or takes what it is given again.
+    fn refuse(&self, refuses: bool) {
+        let away = self.directory.path().join("away");
+        let (from, to) = if refuses { (self.state(), away) } else { (away, self.state()) };
+        if from.exists() {
+            fs::rename(from, to).unwrap();
+        }
+    }
+
+    fn read_sources(&mut self) {
+        self.snapshot.sources.insert(SourceName::new("local"), SourceState::Current);
+    }
+
+    fn step(&mut self) -> Arc<Assignments> {
+        let control = self.control.as_mut().unwrap();
+        control.snapshot = Arc::new(self.snapshot.clone());
+        control.surroundings = Arc::new(one_leg());
+        let wanted = control.step().wanted;
+        announce(control, &wanted);
+        let said = self.assignments.as_ref().unwrap().current();
+        let before = self.said.insert((said.run, said.generation), (*said).clone());
+        assert!(before.is_none_or(|before| before == *said), "two meanings: {said:?}");
+        said
+    }
+
+    fn toggle(&mut self, name: &str) {
+        let service = service(name);
+        if self.snapshot.services.remove(&service.key).is_none() {
+            self.snapshot.services.insert(service.key.clone(), Arc::new(service));
+        }
+    }
+}
+
+fn one_leg() -> Surroundings {
+    let leg = LegFacts {
+        name: "eth0".into(),
+        ifindex: 2,
+        mac: [2, 0, 0, 0, 0, 2],
+        addresses: vec!["192.0.2.2/24".parse().unwrap()],
+    };
+    Surroundings { legs: vec![leg], ..Surroundings::default() }
+}
+
+/// What an announcer does that nobody on the wire disturbs.
+fn announce(control: &mut Control, wanted: &[Wanted]) {
+    let announced: BTreeSet<IpAddr> =
+        wanted.iter().filter(|w| w.hold != Hold::Probe).map(|w| w.address).collect();
+    for n in 10..=12 {
+        let address = IpAddr::from([192, 0, 2, n]);
+        let wire = announced.contains(&address).then_some(Wire::Announced);
+        control.see(Seen::Wire(address, "eth0".into(), wire));
+    }
+}
+
+fn service(name: &str) -> Service {
+    Service {
+        key: ServiceKey::new(&SourceName::new("local"), "default", name),
+        uid: None,
+        labels: BTreeMap::new(),
+        class: None,
+        request: AddressRequest::default(),
+        families: Families::Single(Family::V4),
+        ports: vec![ServicePort {
+            name: "".into(),
+            protocol: Protocol::Tcp,
+            port: 80,
+            node_port: Some(30000),
+        }],
+        source_ranges: SourceRanges::Any,
+        traffic_policy: TrafficPolicy::Cluster,
+        health_check_node_port: None,
+        affinity: None,
+        status_addresses: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+/// Changes, drains, a disk that refuses at times, crashes at any moment. Withdrawals are published
+/// although the disk refuses, and a crash then forgets the numbers that they had.
+#[test]
+fn a_number_of_a_run_never_means_two_things() {
+    let mut reused = 0;
+    for seed in 1..=10_u64 {
+        let mut machine = Machine::new();
+        machine.read_sources();
+        let mut dice = seed;
+        for _ in 0..60 {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let name = ["a", "b", "c", "d"][usize::try_from((dice >> 40) % 4).unwrap()];
+            match (dice >> 33) % 8 {
+                0..=2 => machine.toggle(name),
+                3 => machine.control.as_mut().unwrap().drained ^= true,
+                4 | 5 => machine.refuse(true),
+                6 => machine.refuse(false),
+                _ => {
+                    machine.refuse(false);
+                    machine.start();
+                }
+            }
+            machine.step();
+        }
+        let numbers: BTreeSet<u64> = machine.said.keys().map(|(_, number)| *number).collect();
+        reused += machine.said.len() - numbers.len();
+    }
+    assert!(reused > 0, "no crash forgot a number: nothing was tried");
+}
+
+#[test]
+fn an_empty_ledger_is_told_once_the_sources_were_read() {
+    let mut machine = Machine::new();
+    assert_eq!(machine.step().generation, 0, "told before anything is known");
+    machine.read_sources();
+    let said = machine.step();
+    assert!(said.generation > 0 && said.vips.is_empty(), "{said:?}");
+    assert_eq!(machine.step().generation, said.generation, "told again without need");
+}
+
+#[test]
+fn a_change_of_the_ledger_alone_is_written() {
+    let mut machine = Machine::new();
+    machine.read_sources();
+    machine.toggle("a");
+    machine.step();
+    let mut shared = service("a");
+    shared.request.sharing_key = Some("front".into());
+    machine.snapshot.services.insert(shared.key.clone(), Arc::new(shared));
+    machine.step();
+    let ledger = fs::read_to_string(machine.state().join("ledger.json")).unwrap();
+    assert!(ledger.contains("\"sharing_key\":\"front\""), "{ledger}");
+}
