@@ -8,18 +8,20 @@
 //! live discard INTERFACE                             has all that comes by it dropped
 //! ```
 //!
-//! FRAME is hexadecimal. All of it runs on one core, with everything that the frames cause there.
+//! FRAME is hexadecimal. All of it runs on one core, with everything that the frames cause there. The
+//! first frames are not measured. The last two say `attached` and go on until they are ended.
 
-use std::{env, error::Error, os::fd::AsFd as _, time::Instant};
+use std::{env, error::Error, os::fd::AsFd as _};
 
 use libbpf_rs::{
-    Object, ObjectBuilder, OpenObject, ProgramInput, ProgramMut, TC_INGRESS, TcHookBuilder,
+    MapCore as _, MapFlags, Object, ObjectBuilder, OpenObject, ProgramInput, ProgramMut,
 };
 use nix::{
     net::if_::if_nametoindex,
     sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
+    unistd::{Pid, pause},
 };
+use roadstead_router_bpf::attach_program;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -29,8 +31,8 @@ const LONGEST: usize = 88;
 const PORTS: [([u8; 2], usize); 2] = [([0x08, 0x00], 34), ([0x86, 0xdd], 54)];
 /// `BPF_F_TEST_XDP_LIVE_FRAMES` (include/uapi/linux/bpf.h).
 const LIVE_FRAMES: u32 = 1 << 1;
-/// Frames before the clock starts.
-const WARM_UP: u32 = 4_096;
+/// Frames before the clock starts: a multiple of `BATCH` of c/generate.bpf.c.
+const WARM_UP: u32 = 2_048;
 
 /// `wanted` of c/generate.bpf.c.
 #[derive(Default)]
@@ -54,8 +56,8 @@ fn main() -> Result<()> {
             };
             send(interface, count.parse()?, &wanted)
         }
-        ["redirect", from, to] => filter("redirect", from, if_nametoindex(*to)?),
-        ["discard", interface] => filter("discard", interface, 0),
+        ["redirect", from, to] => stay("redirect", from, if_nametoindex(*to)?),
+        ["discard", interface] => stay("discard", interface, 0),
         _ => Err("usage: live send|redirect|discard …: see the head of examples/live.rs".into()),
     }
 }
@@ -65,40 +67,43 @@ fn send(interface: &str, count: u32, wanted: &Wanted) -> Result<()> {
     stay_on_one_core()?;
     let mut object = loaded(wanted)?;
     let link = program(&mut object, "pass")?.attach_xdp(i32::try_from(ifindex)?)?;
-    let generate = program(&mut object, "generate")?;
-    let run = |repeat| {
-        let mut context = context(wanted.frame.len(), ifindex)?;
-        let input = ProgramInput {
-            data_in: Some(&wanted.frame),
-            context_in: Some(&mut context),
-            flags: LIVE_FRAMES,
-            repeat,
-            ..ProgramInput::default()
-        };
-        generate.test_run(input).map(drop).map_err(Box::<dyn Error>::from)
+    let mut context = context(wanted.frame.len(), ifindex)?;
+    let input = ProgramInput {
+        data_in: Some(&wanted.frame),
+        context_in: Some(&mut context),
+        flags: LIVE_FRAMES,
+        repeat: count,
+        ..ProgramInput::default()
     };
-    // Where every frame is a flow of its own, one that was seen before is another thing.
-    if count > wanted.flows {
-        run(WARM_UP)?;
-    }
-    let began = Instant::now();
-    run(count)?;
-    println!("{:.1}", began.elapsed().as_secs_f64() * 1e9 / f64::from(count));
+    program(&mut object, "generate")?.test_run(input)?;
+    println!("{:.1}", measured(&object)?);
     link.detach()?;
     Ok(())
 }
 
-/// A filter that outlives us.
-fn filter(name: &str, interface: &str, leave_by: u32) -> Result<()> {
+/// Nanoseconds per frame: `measured` of c/generate.bpf.c.
+fn measured(object: &Object) -> Result<f64> {
+    let map = object.maps().find(|map| map.name().to_string_lossy().ends_with(".bss"));
+    let map = map.ok_or("the program has no variables")?;
+    let bytes = map.lookup(&[0; 4], MapFlags::ANY)?.ok_or("its variables have no value")?;
+    let [first, last] = [bytes.get(..8), bytes.get(8..16)].map(|time| {
+        Ok::<_, Box<dyn Error>>(u64::from_ne_bytes(time.ok_or("no times")?.try_into()?))
+    });
+    let frames = u32::from_ne_bytes(bytes.get(16..20).ok_or("no count")?.try_into()?);
+    if frames == 0 {
+        return Err(format!("more than {WARM_UP} frames are wanted").into());
+    }
+    let span = std::time::Duration::from_nanos(last?.saturating_sub(first?));
+    Ok(span.as_secs_f64() * 1e9 / f64::from(frames))
+}
+
+/// Attached as long as we live.
+fn stay(name: &str, interface: &str, leave_by: u32) -> Result<()> {
     let mut object = loaded(&Wanted { leave_by, ..Wanted::default() })?;
     let program = program(&mut object, name)?;
-    let mut hook = TcHookBuilder::new(program.as_fd())
-        .ifindex(i32::try_from(if_nametoindex(interface)?)?)
-        .handle(1)
-        .priority(1)
-        .hook(TC_INGRESS);
-    hook.create()?;
-    hook.attach()?;
+    let _link = attach_program(program.as_fd(), if_nametoindex(interface)?)?;
+    println!("attached");
+    pause();
     Ok(())
 }
 
@@ -129,6 +134,7 @@ impl Wanted {
         }
         bytes.resize(LONGEST, 0);
         bytes.extend(self.flows.to_ne_bytes());
+        bytes.extend(WARM_UP.to_ne_bytes());
         bytes.extend(self.leave_by.to_ne_bytes());
         bytes.extend(self.first_port.to_ne_bytes());
         bytes.extend(u16::try_from(self.port_offset()? / 2)?.to_ne_bytes());

@@ -4,7 +4,7 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
 use libbpf_rs::{TC_INGRESS, TcHook, TcHookBuilder};
@@ -14,6 +14,15 @@ use crate::{Dataplane, Error, pins::Pins, sys};
 /// Place of our filter among others on a clsact hook.
 const CLSACT_HANDLE: u32 = 0x7273; // "rs"
 const CLSACT_PRIORITY: u32 = 0x7273;
+
+/// Attaches a tc program that is not ours to the ingress of an interface, until the descriptor is
+/// dropped: what benchmarks compare with. Linux 6.6.
+///
+/// # Errors
+/// When there is no such interface, or the kernel refuses.
+pub fn attach_program(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+    sys::attach_tcx(program, ifindex)
+}
 
 /// The pinned links with the interfaces that their names say.
 pub(crate) fn pinned_links(pins: &Pins) -> Result<Vec<(u32, OwnedFd)>, Error> {

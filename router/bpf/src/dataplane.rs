@@ -15,6 +15,7 @@ use crate::{
         FrontendCounters, FrontendKey, MaglevTable, Plain as _, RangeKey, Reply, ReplyKey, Snat,
         Timeouts, Vip,
     },
+    log,
     pins::Pins,
     settings::Shared,
     sys,
@@ -66,6 +67,7 @@ impl Dataplane {
     /// # Errors
     /// When nothing is pinned, the pins belong to somebody else or are of another version.
     pub fn open(pins: &Pins) -> Result<Self, Error> {
+        log::take_over();
         let program = |name| {
             let path = pins.program(name);
             sys::open_pinned(&path).map_err(|source| not_there(path, source))

@@ -19,6 +19,7 @@ mod host;
 mod layout;
 mod leg;
 mod load;
+mod log;
 mod maps;
 mod pins;
 mod reason;
@@ -28,6 +29,7 @@ mod sys;
 mod test_run;
 mod typed;
 
+pub use attach::attach_program;
 pub use counters::{BackendCounters, FrontendCounters};
 pub use dataplane::Dataplane;
 pub use error::Error;

@@ -7,12 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use libbpf_rs::{MapCore as _, Object, ObjectBuilder, OpenObject, PrintLevel};
+use libbpf_rs::{MapCore as _, Object, ObjectBuilder, OpenObject};
 use roadstead_router_core::maps::{Capacity, MapError, TableId};
 
 use crate::{
     Dataplane, Error, host,
     layout::{BACKENDS, SNAT_ADDRESSES},
+    log,
     pins::{HOST_MAPS, MAPS, PROGRAMS, Pins},
     sys,
 };
@@ -68,7 +69,7 @@ pub fn load(pins: &Pins, capacity: &Capacity, options: &Options) -> Result<Loade
     check(capacity)?;
     other_versions(pins, options)?;
     pins.create()?;
-    libbpf_rs::set_print(Some((PrintLevel::Debug, log)));
+    log::take_over();
 
     let mut object = open_object(NAT)?;
     let sizes = |name: &str| entries(name, capacity, options);
@@ -234,15 +235,6 @@ fn advice(kind: libbpf_rs::ErrorKind) -> &'static str {
             "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and Linux 6.1 or later are needed; the log has what \
              the verifier said"
         }
-    }
-}
-
-fn log(level: PrintLevel, message: String) {
-    let message = message.trim_end();
-    match level {
-        PrintLevel::Debug => tracing::trace!("{message}"),
-        PrintLevel::Info => tracing::debug!("{message}"),
-        PrintLevel::Warn => tracing::warn!("{message}"),
     }
 }
 

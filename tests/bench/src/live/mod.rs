@@ -7,10 +7,13 @@
 mod flows;
 mod frame;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use roadstead_lab::{Host, process::built_binaries};
+use roadstead_lab::{
+    Host,
+    process::{Process, Program, built_binaries},
+};
 
 use crate::{
     Effort,
@@ -34,6 +37,7 @@ const NEW: u16 = 20_000;
 const FIRST_NEW: u16 = 1_100;
 /// A part of what was sent that may get lost: frames before a MAC address is known.
 const LOSS: u64 = 100;
+const ATTACHED: Duration = Duration::from_secs(5);
 
 /// Whom the frames meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,14 +63,40 @@ impl Way {
     }
 }
 
+/// Transmit checksum offload of every leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Offload {
+    On,
+    Off,
+}
+
+impl Offload {
+    const ALL: [Self; 2] = [Self::On, Self::Off];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// What is sent.
-type Test = (Kind, Family);
+type Test = (Offload, Kind, Family);
+
+fn tests(offload: Offload) -> impl Iterator<Item = Test> {
+    let all = Frame::ALL.into_iter().map(move |(kind, family)| (offload, kind, family));
+    // The ports for new flows are used up with offload on.
+    all.filter(move |(_, kind, _)| offload == Offload::On || *kind != Kind::Syn)
+}
 
 /// A network, and what keeps its flows alive.
 struct Bed {
     way: Way,
-    rig: Rig,
+    // Filters and connections end before the network goes.
+    _filters: Vec<Process>,
     _flows: Flows,
+    rig: Rig,
 }
 
 /// Nanoseconds per frame, one value per round.
@@ -78,14 +108,19 @@ pub(crate) fn measure(effort: Effort) -> Result<Section> {
     let mut costs = Costs::new();
     let mut dice = Dice::new();
     let count = effort.pick(400_000, 100_000);
-    for round in 0..u16::try_from(effort.rounds)? {
-        eprintln!("Live: round {} of {}", round + 1, effort.rounds);
-        for test in Frame::ALL {
-            let mut order: Vec<&Bed> = beds.iter().collect();
-            dice.shuffle(&mut order);
-            for bed in order {
-                if let Some(cost) = send(bed, test, round, count)? {
-                    costs.entry((test, bed.way)).or_default().push(cost);
+    for offload in Offload::ALL {
+        if offload == Offload::Off {
+            beds.iter().try_for_each(|bed| bed.rig.sum_before_sending())?;
+        }
+        for round in 0..u16::try_from(effort.rounds)? {
+            eprintln!("Live: offload {}, round {}", offload.name(), round + 1);
+            for test in tests(offload) {
+                let mut order: Vec<&Bed> = beds.iter().collect();
+                dice.shuffle(&mut order);
+                for bed in order {
+                    if let Some(cost) = send(bed, test, round, count)? {
+                        costs.entry((test, bed.way)).or_default().push(cost);
+                    }
                 }
             }
         }
@@ -107,26 +142,33 @@ fn bed(way: Way) -> Result<Bed> {
     }
     let flows = Flows::open(&rig, FIRST_PORT..FIRST_PORT + FLOWS)
         .with_context(|| format!("{way:?}: {}", rig.lab.explain_failure()))?;
+    let mut filters = vec![filter(&rig, rig.lab.node(1)?, &["discard", "eth0"])?];
     if way == Way::Redirect {
-        generator(edge, &["redirect", "eth0", "eth1"])?;
+        filters.push(filter(&rig, edge, &["redirect", "eth0", "eth1"])?);
     }
-    generator(rig.lab.node(1)?, &["discard", "eth0"])?;
-    Ok(Bed { way, rig, _flows: flows })
+    Ok(Bed { way, _filters: filters, _flows: flows, rig })
 }
 
-/// Runs the example `live` of roadstead-router-bpf in a host.
+/// A tc program on a leg, attached by the example `live` of roadstead-router-bpf.
+fn filter(rig: &Rig, host: &Host, arguments: &[&str]) -> Result<Process> {
+    let program = Program::new("filter", built_binaries()?.join("examples/live"), &rig.lab.logs());
+    let mut process = program.args(arguments.iter().copied()).start(host.namespace())?;
+    process.wait_for_text("attached", ATTACHED)?;
+    Ok(process)
+}
+
+/// Runs the example in a host. In real time: nothing else takes the core, and what the frames cause
+/// is done on the spot instead of by another thread.
 fn generator(host: &Host, arguments: &[&str]) -> Result<String> {
     let program = built_binaries()?.join("examples/live").display().to_string();
-    // What the frames cause on other threads of the core goes first, or whole time slices of it
-    // would be missing from what is measured.
-    let mut line = vec!["chrt", "--idle", "0", program.as_str()];
+    let mut line = vec!["chrt", "--fifo", "10", program.as_str()];
     line.extend(arguments);
     host.run(&line)
 }
 
 /// Nanoseconds per frame; none where the ports for new flows are used up.
 fn send(bed: &Bed, test: Test, round: u16, count: u32) -> Result<Option<f64>> {
-    let (kind, family) = test;
+    let (_, kind, family) = test;
     let (count, flows, first) = match kind {
         Kind::Syn if round >= NEW_ROUNDS => return Ok(None),
         Kind::Syn => (u32::from(NEW), NEW, FIRST_NEW),
@@ -153,30 +195,35 @@ fn received(node: &Host) -> Result<u64> {
 }
 
 fn section(costs: &Costs) -> Section {
-    let mut table = Table::new("", &[]);
-    table.head = [String::new()].into_iter().chain(Frame::ALL.iter().map(name)).collect();
-    for way in Way::ALL {
-        let cell = |test: &Test| {
-            let all = costs.get(&(*test, way)).map_or(0.0, |all| median(all));
-            format!("{all:.0} ({:.0})", above(costs, *test, way))
-        };
-        table.row([way.name().to_owned()].into_iter().chain(Frame::ALL.iter().map(cell)));
-    }
     Section {
         title: "Nanoseconds per packet, from interface to interface".to_owned(),
         method: format!(
             "Frames made in the kernel (BPF_F_TEST_XDP_LIVE_FRAMES) come by the edge host's leg \
-             towards the client and are dropped as they reach the node, all on one core; {FLOWS} \
-             established flows, {NEW} new ones a round. Medians; in brackets how much above a bare tc \
-             redirect, in the median of the rounds."
+             towards the client and are dropped as they reach the node, all on one core in real time; \
+             {FLOWS} established flows, {NEW} new ones a round. Medians; in brackets how much above a \
+             bare tc redirect, in the median of the rounds."
         ),
-        tables: vec![table],
+        tables: Offload::ALL.map(|offload| table(costs, offload)).into(),
         goals: goals(costs),
     }
 }
 
-fn name(test: &Test) -> String {
-    format!("{} {}", test.0.name(), test.1)
+fn table(costs: &Costs, offload: Offload) -> Table {
+    let caption = format!("Transmit checksum offload {}.", offload.name());
+    let head: Vec<String> = [String::new()].into_iter().chain(tests(offload).map(name)).collect();
+    let mut table = Table { head, ..Table::new(caption, &[]) };
+    for way in Way::ALL {
+        let cell = |test: Test| {
+            let all = costs.get(&(test, way)).map_or(0.0, |all| median(all));
+            format!("{all:.0} ({:.0})", above(costs, test, way))
+        };
+        table.row([way.name().to_owned()].into_iter().chain(tests(offload).map(cell)));
+    }
+    table
+}
+
+fn name((_, kind, family): Test) -> String {
+    format!("{} {family}", kind.name())
 }
 
 /// How much dearer than a bare redirect, in the median of the rounds.
@@ -190,15 +237,14 @@ fn above(costs: &Costs, test: Test, way: Way) -> f64 {
 fn goals(costs: &Costs) -> Vec<Goal> {
     let (ours, nft) = (Way::Peer(Peer::Ours), Way::Peer(Peer::Nftables));
     let mut goals = Vec::new();
-    for test in Frame::ALL {
-        let what = name(&test);
+    for test in Offload::ALL.into_iter().flat_map(tests) {
+        let (offload, kind, _) = test;
+        let what = format!("{} above a bare redirect, offload {}", name(test), offload.name());
         let cost = above(costs, test, ours);
-        if test.0 == Kind::Syn {
-            let all = |way| costs.get(&(test, way)).map_or(0.0, |all| median(all));
-            let what = format!("{what}, to nftables");
-            goals.push(Goal::at_most(what, 0.5, all(ours) / all(nft), "×"));
+        if kind == Kind::Syn {
+            let ratio = cost / above(costs, test, nft);
+            goals.push(Goal::at_most(format!("{what}, to nftables"), 0.5, ratio, "×"));
         } else {
-            let what = format!("{what}, above a bare redirect");
             goals.push(Goal::at_most(what, 150.0, cost, " ns"));
         }
     }
