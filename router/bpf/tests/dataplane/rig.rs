@@ -98,8 +98,12 @@ pub(crate) fn load_small(pins: &Pins) -> Loaded {
 impl Rig {
     /// A dataplane with two legs and empty maps.
     pub(crate) fn empty() -> Self {
+        Self::sized(&CAPACITY, &Options::default())
+    }
+
+    fn sized(capacity: &Capacity, options: &Options) -> Self {
         let (directory, pins) = private_filesystem();
-        load_small(&pins);
+        load(&pins, capacity, options).expect("load");
         let mut dataplane = Dataplane::open(&pins).expect("open");
         let (lan, rack) = (make_leg("lan"), make_leg("rack"));
         apply(&mut dataplane, &[Op::PutLeg(lan.0, 0), Op::PutLeg(rack.0, 1)]);
@@ -108,11 +112,20 @@ impl Rig {
 
     /// The same with a TCP and a UDP service of each family on two nodes.
     pub(crate) fn serving() -> Self {
-        let mut rig = Self::empty();
+        Self::empty().with_services()
+    }
+
+    /// The same with room for so many flows, all of which may be half-open.
+    pub(crate) fn serving_flows(flows: u32) -> Self {
+        let options = Options { half_open_budget: Some(flows), ..Options::default() };
+        Self::sized(&Capacity { flows, ..CAPACITY }, &options).with_services()
+    }
+
+    fn with_services(mut self) -> Self {
         for (family, addresses) in (0..).zip(families()) {
-            rig.serve(family, &addresses);
+            self.serve(family, &addresses);
         }
-        rig
+        self
     }
 
     fn serve(&mut self, family: u16, addresses: &Addresses) {
