@@ -18,11 +18,16 @@ static __always_inline void flow_key_of(struct flow_key *key, const struct packe
     key->pad = 0;
 }
 
+static __always_inline __u32 reply_frontend(const struct reply *reply)
+{
+    return reply->frontend_flags >> REPLY_FRONTEND_SHIFT;
+}
+
 static __always_inline void flow_key_of_reply(struct flow_key *key, const struct reply *reply,
                                               __u8 protocol)
 {
     key->client = reply->client;
-    key->frontend = reply->frontend;
+    key->frontend = reply_frontend(reply);
     key->client_port = reply->client_port;
     key->protocol = protocol;
     key->pad = 0;
@@ -51,6 +56,14 @@ static __always_inline struct reply *flow_reply(const struct flow *flow, __u8 pr
     return reply_key_of_flow(&key, flow, protocol) ? bpf_map_lookup_elem(&replies, &key) : NULL;
 }
 
+/* Whether the forward entry belongs to this reverse entry. */
+static __always_inline bool flow_leads_to(const struct flow *flow, const struct reply_key *key,
+                                          const struct reply *reply)
+{
+    return flow->snat_port == key->snat_port && flow->snat == key->snat &&
+           flow->node_port == key->node_port && flow->backend == reply->backend;
+}
+
 /* Neither answered by the node nor completed by the client: anybody can make it by one packet. */
 static __always_inline bool flow_half_open(__u32 state, __u8 protocol)
 {
@@ -62,19 +75,21 @@ static __always_inline bool flow_over(__u32 state)
     return (state & FLOW_CLOSED) == FLOW_CLOSED || state & FLOW_RESET;
 }
 
-/* Seconds without a packet after which a flow in this state is gone. */
+/* Seconds without a packet after which a flow in this state is gone. What the client alone says
+ * does not shorten it: a client that has closed its side may wait for the node as long as it likes.
+ */
 static __always_inline __u32 flow_limit(__u32 state, __u8 protocol)
 {
     const struct timeouts *limits = &settings.timeouts;
     if (protocol == IPPROTO_UDP)
-        return state & FLOW_ANSWERED ? limits->udp_answered : limits->udp_unanswered;
+        return state & FLOW_ESTABLISHED ? limits->udp_answered : limits->udp_unanswered;
     if ((state & FLOW_CLOSED) == FLOW_CLOSED)
         return state & FLOW_NODE_CLOSED_FIRST ? limits->tcp_held : limits->tcp_closed;
     if (state & FLOW_RESET)
         return limits->tcp_closed;
     if (flow_half_open(state, protocol))
         return limits->tcp_half_open;
-    if (state & (FLOW_CLOSED | FLOW_RESET_IDLE))
+    if (state & (FLOW_NODE_FIN | FLOW_RESET_IDLE))
         return limits->tcp_closing;
     return limits->tcp_established;
 }

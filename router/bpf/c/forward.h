@@ -10,7 +10,7 @@
 #include "rewrite.h"
 #include "select.h"
 #include "snat.h"
-#include "tcp.h"
+#include "udp.h"
 #include "verdict.h"
 
 static __always_inline int forward(struct __sk_buff *skb, struct packet *packet,
@@ -100,6 +100,18 @@ static __always_inline int flow_gone(struct packet *packet, const struct flow_ke
     return answer_with(packet, ANSWER_REFUSED, reason);
 }
 
+/* Whether the packet came by another leg than the flow's, and one that does not see the VIP: the
+ * way back must not turn to it. Counted. */
+static __always_inline bool flow_hidden(struct __sk_buff *skb, const struct packet *packet,
+                                        const struct reply *reply)
+{
+    __u32 slot = leg_slot(skb->ifindex);
+    if (slot == reply->leg || slot == NO_LEG)
+        return false; /* nothing is learnt of a packet that came by no leg */
+    struct vip *vip = bpf_map_lookup_elem(&vips, &packet->destination);
+    return vip && !leg_sees(skb->ifindex, vip->legs);
+}
+
 /* The way back to the client is the way its latest packet came. */
 static __always_inline void flow_way_back(struct __sk_buff *skb, struct reply *reply)
 {
@@ -141,6 +153,8 @@ static __always_inline int flow_attend_live(struct __sk_buff *skb, struct packet
                                             const struct backend *backend)
 {
     struct reply *reply = flow_reply(flow, key->protocol);
+    if (reply && flow_hidden(skb, packet, reply))
+        return TC_ACT_UNSPEC;
     if (!reply || flow_moves(packet, frontend, flow, reply, backend))
         return ANEW;
     if (flow_is_syn(packet)) {
@@ -149,7 +163,9 @@ static __always_inline int flow_attend_live(struct __sk_buff *skb, struct packet
             return verdict;
     }
     if (packet->protocol == IPPROTO_TCP)
-        tcp_from_client(packet, flow, reply);
+        tcp_from_client(skb, packet, flow, reply);
+    else
+        udp_from_client(packet, flow, reply);
     flow_seen(skb, packet, flow, reply); /* last: whether a reset found it idle has been judged */
     return GOES_ON;
 }
@@ -242,7 +258,7 @@ static __always_inline void open_search(struct snat_search *search, struct __sk_
     search->key.protocol = key->protocol;
     search->reply.client = key->client;
     search->reply.client_port = key->client_port;
-    search->reply.frontend = key->frontend;
+    search->reply.frontend_flags = key->frontend << REPLY_FRONTEND_SHIFT;
     search->reply.last_seen = flow->last_seen;
     search->reply.backend = flow->backend;
     flow_way_back(skb, &search->reply);

@@ -8,6 +8,7 @@
 #include "icmp_error.h"
 #include "rewrite.h"
 #include "tcp.h"
+#include "verdict.h"
 
 #define ECHOES_PER_SECOND 10000
 
@@ -291,7 +292,7 @@ static __always_inline void error_noted(struct __sk_buff *skb, const struct pack
 static __always_inline int error_to_client(struct __sk_buff *skb, const struct packet *packet,
                                            const struct quoted *quoted, const struct reply *reply)
 {
-    __u32 id = reply->frontend;
+    __u32 id = reply_frontend(reply);
     struct frontend_key *frontend = bpf_map_lookup_elem(&identities, &id);
     if (!frontend || !frontend->protocol)
         return drop(DROP_ICMP_UNKNOWN);
@@ -380,6 +381,51 @@ static __always_inline int error_to_node(struct __sk_buff *skb, const struct pac
     return bpf_redirect(backend->ifindex, 0);
 }
 
+#define MTU_LEAST_V4    68   /* RFC 791 section 3.2 */
+#define MTU_LEAST_V6    1280 /* RFC 8201 section 4: less is discarded */
+#define MTU_TOLD_TCP_V4 576
+#define MTU_TOLD_UDP_V4 1280
+
+static __always_inline int path_mtu_bounded_v6(__be32 told)
+{
+    return bpf_ntohl(told) < MTU_LEAST_V6 ? drop(DROP_PATH_MTU) : GOES_ON;
+}
+
+/* RFC 1191 section 4: in the lower half of the four bytes after the checksum. */
+static __always_inline int path_mtu_bounded_v4(struct __sk_buff *skb, const struct packet *packet,
+                                               __be32 rest, __u8 protocol)
+{
+    __u32 told = bpf_ntohl(rest) & 0xffff;
+    __u32 least = protocol == IPPROTO_TCP ? MTU_TOLD_TCP_V4 : MTU_TOLD_UDP_V4;
+    if (told < MTU_LEAST_V4)
+        return drop(DROP_PATH_MTU);
+    if (told >= least)
+        return GOES_ON;
+    __be16 bounded = bpf_htons(least);
+    __u32 field = packet->l4 + offsetof(struct icmp_error, rest) + sizeof(__be16);
+    sum_t change = sum_change16(bpf_htons(told), bounded), ignored = 0;
+    return write_bytes(skb, field, &bounded, sizeof(bounded)) &&
+                   translate_field(skb, packet->l4 + offsetof(struct icmp_error, checksum), change,
+                                   false, false, &ignored)
+               ? GOES_ON
+               : drop(DROP_WRITE);
+}
+
+/* The nodes know all clients by one address, so what one client's router tells of its path counts
+ * for all of them, and of UDP it is never proved: bounded below by what hardly any path is smaller
+ * than. GOES_ON, or a tc action. */
+static __always_inline int path_mtu_bounded(struct __sk_buff *skb, const struct packet *packet,
+                                            __u8 protocol)
+{
+    struct icmp_error head;
+    if (bpf_skb_load_bytes(skb, packet->l4, &head, sizeof(head)))
+        return drop(DROP_WRITE);
+    if (packet->v6)
+        return head.type == ICMPV6_PKT_TOOBIG ? path_mtu_bounded_v6(head.rest) : GOES_ON;
+    bool too_big = head.type == ICMP_DEST_UNREACH && head.code == ICMP_FRAG_NEEDED;
+    return too_big ? path_mtu_bounded_v4(skb, packet, head.rest, protocol) : GOES_ON;
+}
+
 __noinline int icmp_error_from_client(struct __sk_buff *skb, struct packet *packet)
 {
     struct quoted quoted = {};
@@ -388,7 +434,10 @@ __noinline int icmp_error_from_client(struct __sk_buff *skb, struct packet *pack
     struct flow *flow = error_flow(&quoted);
     if (!flow)
         return TC_ACT_UNSPEC;
-    return packet->hop_limit <= 1 ? drop(DROP_TTL) : error_to_node(skb, packet, &quoted, flow);
+    if (packet->hop_limit <= 1)
+        return drop(DROP_TTL);
+    int verdict = path_mtu_bounded(skb, packet, quoted.protocol);
+    return verdict == GOES_ON ? error_to_node(skb, packet, &quoted, flow) : verdict;
 }
 
 static __always_inline int icmp_unknown(bool virtual)

@@ -116,7 +116,7 @@ static __always_inline int icmp_time_exceeded(struct __sk_buff *skb, struct pack
     __u16 v4 = ICMP_KIND(ICMP_TIME_EXCEEDED, ICMP_EXC_TTL);
     __u16 v6 = ICMP_KIND(ICMPV6_TIME_EXCEED, ICMPV6_EXC_HOPLIMIT);
     count(DROP_TTL);
-    return icmp_error_send(skb, packet, packet->v6 ? v6 : v4, 0, LIMIT_PATH);
+    return icmp_error_send(skb, packet, packet->v6 ? v6 : v4, 0, LIMIT_HOPS);
 }
 
 /* Answers `packet`, not yet changed, with fragmentation needed or packet too big. `mtu` is what the

@@ -117,8 +117,8 @@ _Static_assert(sizeof(struct flow_key) == 24, "flow_key");
  * the generation of the source ranges that let it pass. Changed by atomic or/and only. */
 enum flow_state {
     FLOW_ANSWERED = 1,           /* the node has answered: SYN-ACK, or any UDP */
-    FLOW_ESTABLISHED = 2,        /* the client has completed the handshake */
-    FLOW_CLIENT_FIN = 4,         /* the client has closed its side */
+    FLOW_ESTABLISHED = 2,        /* TCP: the handshake is proved; UDP: more than one exchange */
+    FLOW_CLIENT_FIN = 4,         /* the client has closed its side, by numbers that fit */
     FLOW_NODE_FIN = 8,           /* the node has closed its side */
     FLOW_NODE_CLOSED_FIRST = 16, /* so the node keeps TIME_WAIT: the port is held */
     FLOW_RESET = 32,             /* a side has reset it; anything that follows revives it */
@@ -152,17 +152,23 @@ _Static_assert(sizeof(struct reply_key) == 24, "reply_key");
 /* What the reply path remembers, so that it touches the forward entry only when something new
  * happens. */
 enum reply_flags {
-    REPLY_ANSWERED = 1, /* FLOW_ANSWERED is noted in the forward entry */
-    REPLY_CLOSED = 2,   /* the flow is over: the port may be re-used if none is free */
+    REPLY_ANSWERED = 1,    /* FLOW_ANSWERED is noted in the forward entry */
+    REPLY_CLOSED = 2,      /* the flow is over: the port may be re-used if none is free */
+    REPLY_ESTABLISHED = 4, /* FLOW_ESTABLISHED is noted in the forward entry */
+    REPLY_TAKEN = 8,       /* the port is about to change hands */
 };
+#define REPLY_FLAGS          0xff
+#define REPLY_FRONTEND_SHIFT 8
 
 struct reply {
     union address client;
     __be16 client_port;
     __u8 client_mac[MAC_LENGTH]; /* the source of the client's latest packet */
-    __u32 frontend;
-    __u32 last_seen; /* from the node */
-    __u32 flags;     /* enum reply_flags */
+    __u32 frontend_flags; /* the frontend; below it enum reply_flags, changed by atomic or/and */
+    __u32 last_seen;      /* from the node */
+    /* TCP: before the handshake is complete what the client has to acknowledge, afterwards what the
+     * node acknowledged last. */
+    __u32 number;
     __u16 backend;
     __u8 leg; /* slot of the leg that the client's latest packet came by */
     __u8 pad;
@@ -301,11 +307,11 @@ _Static_assert(sizeof(struct leg) == 12, "leg");
 struct timeouts {
     __u32 tcp_half_open;
     __u32 tcp_established;
-    __u32 tcp_closing; /* one side has closed */
-    __u32 tcp_closed;  /* both have, or a reset */
-    __u32 tcp_held;    /* the node closed first and keeps TIME_WAIT */
-    __u32 udp_unanswered;
-    __u32 udp_answered;
+    __u32 tcp_closing;    /* the node has closed its side, or an idle connection was reset */
+    __u32 tcp_closed;     /* both have, or a reset */
+    __u32 tcp_held;       /* the node closed first and keeps TIME_WAIT */
+    __u32 udp_unanswered; /* or answered once: one exchange */
+    __u32 udp_answered;   /* and carried on with */
     __u32 fragment;
 };
 
@@ -329,7 +335,8 @@ struct settings {
 };
 
 /* Rate limits of the answers that the program gives. */
-enum limit { LIMIT_REFUSAL, LIMIT_PATH, LIMIT_RESET, LIMIT_ECHO, LIMITS };
+enum limit { LIMIT_REFUSAL, LIMIT_PATH, LIMIT_HOPS, LIMIT_RESET, LIMIT_ECHO };
+#define LIMITS 8 /* a power of two: the verifier sees that an index is in bounds */
 
 #define HINTS 8192
 

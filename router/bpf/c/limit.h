@@ -4,9 +4,9 @@
 /* How many answers the program gives a second: enough for every honest client, not enough to make
  * the host a reflector (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 (f)).
  *
- * Those about the path have a limit of their own: a flood of closed ports must not stop path MTU
- * discovery. One number a limit: the time at which the bucket is full again. Processors that race
- * for it may let one more through. */
+ * Packets too big have a limit of their own: neither a flood of closed ports nor one of expiring
+ * packets must stop path MTU discovery. One number a limit: the time at which the bucket is full
+ * again. Processors that race for it may let one more through. */
 
 #include "maps.h"
 

@@ -28,7 +28,9 @@
     REASON(SPOOFED, "spoofed", "a source address that cannot answer")                              \
     REASON(LEG_UNKNOWN, "leg-unknown", "the packet came by an interface that is no leg")           \
     REASON(FRAGMENTED_ICMP, "fragmented-icmp", "ICMP to a VIP in fragments")                       \
-    REASON(ECHO_LIMITED, "echo-limited", "pings unanswered by the rate limit")
+    REASON(ECHO_LIMITED, "echo-limited", "pings unanswered by the rate limit")                     \
+    REASON(EXCHANGE_RECLAIMED, "exchange-reclaimed", "the longest idle UDP flow gave its port")    \
+    REASON(PATH_MTU, "path-mtu", "a client tells of a path MTU that no link may have")
 /* clang-format on */
 
 #define REASON(name, label, text) DROP_##name,

@@ -5,7 +5,7 @@
 
 #include "egress.h"
 #include "rewrite.h"
-#include "tcp.h"
+#include "udp.h"
 #include "verdict.h"
 
 #define NO_SNAT 0xffff
@@ -23,28 +23,38 @@ static __always_inline __u32 snat_of(const union address *address)
     return NO_SNAT;
 }
 
+static __always_inline void reverse_noted_tcp(const struct packet *packet, struct reply *reply)
+{
+    struct tcphdr *tcp = packet_l4(packet, sizeof(*tcp));
+    if (!tcp)
+        return;
+    __u32 acknowledged = bpf_ntohl(tcp->ack_seq);
+    if (tcp_node_news(reply->frontend_flags, packet->tcp_flags))
+        tcp_from_node(reply, packet->tcp_flags, packet->now, bpf_ntohl(tcp->seq), acknowledged);
+    else
+        reply->number = acknowledged;
+}
+
 static __always_inline void reverse_noted(const struct packet *packet, struct reply *reply)
 {
+    bool later = reply->last_seen != packet->now;
     bool reset = packet->protocol == IPPROTO_TCP && packet->tcp_flags & TCP_RST;
-    if (reply->last_seen != packet->now && !reset) /* tcp_from_node() judges a reset first */
+    if (later && !reset) /* tcp_from_node() judges a reset first */
         reply->last_seen = packet->now;
     if (packet->fragment == FRAGMENT_LATER)
         return;
-    if (packet->protocol == IPPROTO_UDP) {
-        if (!(reply->flags & REPLY_ANSWERED))
-            udp_from_node(reply);
-    } else if (tcp_node_news(reply->flags, packet->tcp_flags)) {
-        tcp_from_node(reply, packet->tcp_flags, packet->now);
-    }
+    if (packet->protocol == IPPROTO_TCP)
+        reverse_noted_tcp(packet, reply);
+    else if (udp_node_news(reply->frontend_flags, later))
+        udp_from_node(reply);
 }
 
 static __always_inline int reverse(struct packet *packet, const struct reply *reply)
 {
-    __u32 id = reply->frontend;
+    __u32 id = reply_frontend(reply);
     struct frontend_key *frontend = bpf_map_lookup_elem(&identities, &id);
     if (!frontend || !frontend->protocol)
         return drop(DROP_NO_FLOW);
-    packet_frame(packet, packet->skb);
     __u32 mtu = settings.legs[reply->leg % LEGS].mtu;
     if (packet->hop_limit <= 1)
         return ANSWER_TIME_EXCEEDED;
@@ -74,6 +84,7 @@ static __always_inline int from_node(struct packet *packet, __u32 snat)
     struct reply *reply = bpf_map_lookup_elem(&replies, &key);
     if (!reply)
         return TC_ACT_UNSPEC;
+    packet_frame(packet, packet->skb);
     reverse_noted(packet, reply);
     return reverse(packet, reply);
 }

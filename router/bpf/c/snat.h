@@ -12,14 +12,21 @@
 #define SNAT_ADDRESSES_TRIED 4
 #define CURRENT_NETNS        -1
 
+/* Seconds of silence on both sides after which UDP may lose its port to somebody who finds none: an
+ * exchange that was answered, and a stream (QUIC and WireGuard keep theirs alive within 30). */
+#define SNAT_EXCHANGE_IDLE 5
+#define SNAT_STREAM_IDLE   30
+
 enum snat_result { SNAT_TAKEN, SNAT_OWNED, SNAT_FULL };
+/* Established TCP never yields. */
+enum snat_claim { CLAIM_NONE, CLAIM_STREAM, CLAIM_EXCHANGE, CLAIM_HALF_OPEN, CLAIM_CLOSED };
 
 struct snat_search {
     struct reply_key key;
     struct reply reply;
-    struct reply_key closed; /* the longest closed of the keys in the way */
-    __u32 closed_since;
-    bool closed_found;
+    struct reply_key held; /* the readiest of the keys in the way */
+    __u32 held_since;      /* when its node was heard last */
+    __u32 claim;           /* enum snat_claim */
     struct bpf_sock_tuple tuple;
     struct frontend_key service;
 };
@@ -79,16 +86,39 @@ static __always_inline bool snat_service_port(struct snat_search *search, const 
     return bpf_map_lookup_elem(&frontends, &search->service);
 }
 
-static __always_inline void snat_note_closed(struct snat_search *search)
+/* How readily a key in the way gives its port to another client. */
+static __always_inline enum snat_claim snat_claim(const struct reply *reply, __u8 protocol,
+                                                  __u32 idle)
+{
+    __u32 flags = reply->frontend_flags;
+    if (flags & REPLY_TAKEN || (__s32)idle < 0)
+        return CLAIM_NONE;
+    if (flags & REPLY_CLOSED)
+        return CLAIM_CLOSED;
+    if (!(flags & (protocol == IPPROTO_TCP ? REPLY_ESTABLISHED : REPLY_ANSWERED)))
+        return CLAIM_HALF_OPEN;
+    if (protocol == IPPROTO_TCP)
+        return CLAIM_NONE;
+    if (flags & REPLY_ESTABLISHED)
+        return idle >= SNAT_STREAM_IDLE ? CLAIM_STREAM : CLAIM_NONE;
+    return idle >= SNAT_EXCHANGE_IDLE ? CLAIM_EXCHANGE : CLAIM_NONE;
+}
+
+/* Of the keys in the way the readiest is remembered, of several the longest idle. */
+static __always_inline void snat_note_held(struct snat_search *search)
 {
     struct reply *reply = bpf_map_lookup_elem(&replies, &search->key);
-    if (!reply || !(reply->flags & REPLY_CLOSED))
+    if (!reply)
         return;
-    if (search->closed_found && (__s32)(reply->last_seen - search->closed_since) >= 0)
+    __u32 since = reply->last_seen;
+    __u32 claim = snat_claim(reply, search->key.protocol, search->reply.last_seen - since);
+    if (!claim || claim < search->claim)
         return;
-    search->closed = search->key;
-    search->closed_since = reply->last_seen;
-    search->closed_found = true;
+    if (claim == search->claim && (__s32)(since - search->held_since) >= 0)
+        return;
+    search->held = search->key;
+    search->held_since = since;
+    search->claim = claim;
 }
 
 /* Tries to own search->key. Returns enum snat_result. */
@@ -103,7 +133,7 @@ __noinline int snat_try(struct __sk_buff *skb, const struct snat *snat, struct s
         return SNAT_OWNED;
     if (error != -17 /* EEXIST */)
         return SNAT_FULL;
-    snat_note_closed(search);
+    snat_note_held(search);
     return SNAT_TAKEN;
 }
 
@@ -146,18 +176,61 @@ __noinline int snat_search_address(struct __sk_buff *skb, struct snat_search *se
     return SNAT_TAKEN;
 }
 
-/* Every port tried was taken: the one that has been closed for longest changes hands. */
+/* Whether the forward entry, which knows the client's half too, bears the claim out. */
+static __always_inline bool snat_yields(const struct snat_search *search, const struct flow *flow)
+{
+    __u32 idle = search->reply.last_seen - flow->last_seen;
+    switch (search->claim) {
+    case CLAIM_CLOSED:
+        return flow_over(flow->state);
+    case CLAIM_HALF_OPEN:
+        return flow_over(flow->state) || flow_half_open(flow->state, search->held.protocol);
+    case CLAIM_EXCHANGE:
+        return !(flow->state & FLOW_ESTABLISHED) && (__s32)idle >= SNAT_EXCHANGE_IDLE;
+    case CLAIM_STREAM:
+        return (__s32)idle >= SNAT_STREAM_IDLE;
+    default:
+        return false;
+    }
+}
+
+static __always_inline void snat_reclaimed(const struct snat_search *search)
+{
+    if (search->claim == CLAIM_HALF_OPEN)
+        count(DROP_HALF_OPEN_RECLAIMED);
+    else if (search->claim != CLAIM_CLOSED)
+        count(DROP_EXCHANGE_RECLAIMED);
+}
+
+/* Ends the flow whose port is taken over. False: it has come to life meanwhile. A reverse entry
+ * that no flow leads to belongs to nobody. */
+static __always_inline bool snat_end_holder(const struct snat_search *search, struct reply *reply)
+{
+    struct flow_key key;
+    flow_key_of_reply(&key, reply, search->held.protocol);
+    struct flow *flow = bpf_map_lookup_elem(&flows, &key);
+    if (!flow || !flow_leads_to(flow, &search->held, reply))
+        return true;
+    if (!snat_yields(search, flow))
+        return false;
+    bpf_map_delete_elem(&flows, &key);
+    snat_reclaimed(search);
+    return true;
+}
+
+/* Every port tried was taken: the one whose holder needs it least changes hands. */
 static __always_inline int snat_take_over(struct snat_search *search)
 {
-    if (!search->closed_found)
+    if (search->claim == CLAIM_NONE)
         return SNAT_TAKEN;
-    struct reply *reply = bpf_map_lookup_elem(&replies, &search->closed);
-    if (!reply || !(__sync_fetch_and_and(&reply->flags, ~(__u32)REPLY_CLOSED) & REPLY_CLOSED))
+    struct reply *reply = bpf_map_lookup_elem(&replies, &search->held);
+    if (!reply || __sync_fetch_and_or(&reply->frontend_flags, REPLY_TAKEN) & REPLY_TAKEN)
         return SNAT_TAKEN; /* somebody else was first */
-    struct flow_key flow;
-    flow_key_of_reply(&flow, reply, search->closed.protocol);
-    bpf_map_delete_elem(&flows, &flow);
-    search->key = search->closed;
+    if (!snat_end_holder(search, reply)) {
+        __sync_fetch_and_and(&reply->frontend_flags, ~(__u32)REPLY_TAKEN);
+        return SNAT_TAKEN;
+    }
+    search->key = search->held;
     if (bpf_map_update_elem(&replies, &search->key, &search->reply, BPF_EXIST))
         return SNAT_TAKEN;
     return SNAT_OWNED;

@@ -28,8 +28,7 @@ static __always_inline bool sweep_orphan(const struct reply_key *key, const stru
     struct flow_key forward;
     flow_key_of_reply(&forward, reply, key->protocol);
     struct flow *flow = bpf_map_lookup_elem(&flows, &forward);
-    if (flow && flow->snat_port == key->snat_port && flow->snat == key->snat &&
-        flow->node_port == key->node_port && flow->backend == reply->backend)
+    if (flow && flow_leads_to(flow, key, reply))
         return false;
     return !bpf_map_delete_elem(&replies, key);
 }

@@ -301,7 +301,8 @@ fn median(mut of: Vec<u64>) -> u64 {
 fn frame(protocol: Protocol, from: (IpAddr, u16), to: (IpAddr, u16), flags: u8) -> Vec<u8> {
     let mut l4 = [from.1.to_be_bytes(), to.1.to_be_bytes()].concat();
     if protocol == Protocol::Tcp {
-        l4.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0xff, 0xff, 0x12, 0x34, 0, 0]);
+        let sequence = u8::from(flags & SYN == 0);
+        l4.extend([0, 0, 0, sequence, 0, 0, 0, 1, 0x50, flags, 0xff, 0xff, 0x12, 0x34, 0, 0]);
     } else {
         l4.extend([0, 8, 0x12, 0x34]);
     }

@@ -261,9 +261,9 @@ plain! {
         client: Address,
         client_port: Port,
         client_mac: Mac,
-        frontend: u32,
+        frontend_flags: u32,
         last_seen: u32,
-        flags: u32,
+        number: u32,
         backend: u16,
         leg: u8,
         pad: u8,
@@ -369,15 +369,16 @@ pub struct Timeouts {
     pub tcp_half_open: u32,
     /// TCP established (RFC 5382 REQ-5: at least 2 h 4 min).
     pub tcp_established: u32,
-    /// TCP of which one side has closed (RFC 5382 REQ-5: at least 4 min).
+    /// TCP of which the node has closed its side, or that was reset while idle (RFC 5382 REQ-5: at
+    /// least 4 min).
     pub tcp_closing: u32,
     /// TCP of which both sides have closed, or that was reset.
     pub tcp_closed: u32,
     /// The same where the node closed first and keeps TIME_WAIT.
     pub tcp_held: u32,
-    /// UDP without an answer.
+    /// UDP: one question, answered once at most (RFC 4787 REQ-5 a).
     pub udp_unanswered: u32,
-    /// UDP with one (RFC 4787 REQ-5: at least 2 min).
+    /// UDP that either side has carried on with after an answer (RFC 4787 REQ-5: at least 2 min).
     pub udp_answered: u32,
     /// Ports of a first fragment.
     pub fragment: u32,

@@ -198,7 +198,7 @@ fn shortest(key: &FlowKey, state: u32, timeouts: &Timeouts) -> u32 {
     if state & flow_state::ESTABLISHED == 0 {
         return timeouts.tcp_half_open;
     }
-    if state & (both | flow_state::RESET_IDLE) != 0 {
+    if state & (flow_state::NODE_FIN | flow_state::RESET_IDLE) != 0 {
         return timeouts.tcp_closing;
     }
     timeouts.tcp_established

@@ -70,9 +70,14 @@ fn ports_used_up_are_told() {
     let mut narrow = snat(&v4);
     (narrow.low, narrow.high) = (5_000, 5_000);
     apply(&mut rig.dataplane, &[Op::PutSnat(0, narrow)]);
-    let mut refused = 0;
+    let mut refused = 0_u32;
     for port in 4_100..4_110 {
-        refused += u32::from(Talk::new(&rig, v4, port).client_tcp(SYN).is_err());
+        let mut talk = Talk::new(&rig, v4, port);
+        if talk.client_tcp(SYN).is_err() {
+            refused += 1;
+        } else {
+            talk.handshake();
+        }
     }
     let told = told(&rig);
     assert!(refused >= 8, "one port to each of two nodes, {refused} refused");

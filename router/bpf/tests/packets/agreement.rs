@@ -29,6 +29,7 @@ enum Kind {
     Error {
         kinds: [(u8, u8); 2],
         quoted: usize,
+        mtu: u16,
     },
     Other {
         protocol: u8,
@@ -86,8 +87,8 @@ fn kinds() -> impl Strategy<Value = Kind> {
         3 => any::<bool>().prop_map(|unsummed| Kind::Udp { unsummed }),
         1 => Just(Kind::Ping),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(kind, code)| Kind::Message { kinds: [(kind, code); 2] }),
-        3 => (select(ERRORS.to_vec()), 0..120_usize)
-            .prop_map(|(kinds, quoted)| Kind::Error { kinds, quoted }),
+        3 => (select(ERRORS.to_vec()), 0..120_usize, select(vec![0, 67, 68, 600, 1_279, 1_280, 1_400]))
+            .prop_map(|(kinds, quoted, mtu)| Kind::Error { kinds, quoted, mtu }),
         1 => any::<u8>().prop_map(|protocol| Kind::Other { protocol }),
     ]
 }
@@ -198,10 +199,11 @@ fn carried(recipe: &Recipe, model: &Model, ends: &Ends, leg: Leg) -> (u8, Vec<u8
         }
         Kind::Ping => family.icmp(addresses, [(8, 0), (128, 0)], [1, 2, 3, 4], &payload),
         Kind::Message { kinds } => family.icmp(addresses, *kinds, [0; 4], &payload),
-        Kind::Error { kinds, quoted } => {
+        Kind::Error { kinds, quoted, mtu } => {
             let whole = quotation(recipe, model, ends, leg);
             let cut = &whole[..whole.len().min(quoted + 20)];
-            family.icmp(addresses, *kinds, [0, 0, 5, 0], cut)
+            let [high, low] = mtu.to_be_bytes();
+            family.icmp(addresses, *kinds, [0, 0, high, low], cut)
         }
         Kind::Other { protocol } => (*protocol, payload),
     }

@@ -177,12 +177,12 @@ pub(crate) struct Tcp {
 }
 
 impl Tcp {
-    /// A segment without payload.
+    /// A segment without payload: the first of a connection with that flag, on either side.
     pub(crate) fn flags(flags: u8) -> Self {
         Self {
             flags,
-            sequence: 1_000,
-            acknowledgement: if flags & ACK == 0 { 0 } else { 2_000 },
+            sequence: if flags & SYN == 0 { 1_000 } else { 999 },
+            acknowledgement: if flags & ACK == 0 { 0 } else { 1_000 },
             window: 64_240,
             options: Vec::new(),
             payload: Vec::new(),

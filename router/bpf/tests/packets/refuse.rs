@@ -31,7 +31,7 @@ fn a_syn_to_a_closed_port_is_reset() {
     for family in FAMILIES {
         let rig = Rig::serving();
         let reset = reset_to(&rig, &family, CLOSED, &Tcp::flags(SYN), "closed-port");
-        assert_eq!((reset.flags(), reset.numbers()), (RST | ACK, (0, 1_001)));
+        assert_eq!((reset.flags(), reset.numbers()), (RST | ACK, (0, 1_000)));
         assert_eq!(rig.count("flows"), 0);
     }
 }
@@ -43,7 +43,7 @@ fn a_reset_acknowledges_all_that_the_segment_carried() {
         let segment =
             Tcp { options: vec![1, 1, 1, 0], payload: frame::bytes(77), ..Tcp::flags(SYN | FIN) };
         let reset = reset_to(&rig, &family, CLOSED, &segment, "closed-port");
-        assert_eq!((reset.flags(), reset.numbers()), (RST | ACK, (0, 1_000 + 77 + 2)));
+        assert_eq!((reset.flags(), reset.numbers()), (RST | ACK, (0, 999 + 77 + 2)));
     }
 }
 
@@ -52,7 +52,7 @@ fn a_reset_to_an_acknowledgement_has_its_number() {
     for family in FAMILIES {
         let rig = Rig::serving();
         let reset = reset_to(&rig, &family, CLOSED, &Tcp::data(77), "closed-port");
-        assert_eq!((reset.flags(), reset.numbers()), (RST, (2_000, 0)));
+        assert_eq!((reset.flags(), reset.numbers()), (RST, (1_000, 0)));
     }
 }
 
@@ -61,7 +61,7 @@ fn a_connection_that_nobody_knows_is_reset() {
     for family in FAMILIES {
         let rig = Rig::serving();
         let reset = reset_to(&rig, &family, HTTP, &Tcp::data(5), "no-flow");
-        assert_eq!((reset.flags(), reset.numbers()), (RST, (2_000, 0)));
+        assert_eq!((reset.flags(), reset.numbers()), (RST, (1_000, 0)));
     }
 }
 
@@ -199,6 +199,20 @@ fn a_flood_of_closed_ports_does_not_stop_path_mtu_discovery() {
 }
 
 #[test]
+fn a_flood_of_expiring_packets_does_not_stop_path_mtu_discovery() {
+    let mut rig = Rig::serving();
+    rig.put_leg(0, Leg::Lan, 1_400);
+    let flow = flow::open_tcp(&rig, &V4, CLIENT_PORT);
+    let ip = Ip { hop_limit: 1, ..Ip::new(V4.client, V4.vip) };
+    let segment = Tcp::data(5).segment(V4.client_at(CLIENT_PORT), V4.vip_at(HTTP));
+    let flood = V4.client_sends(&rig, &ip, frame::TCP, &segment);
+    let unanswered = |_: &u32| rig.run(Leg::Lan, &flood, 0).0 == Verdict::Drop;
+    assert!((0..3_000).filter(unanswered).count() > 0, "the limit is not reached");
+    let outcome = rig.send(Leg::Rack, &flow.node_sends(&rig, &Tcp::data(1_400)));
+    assert_refused(&outcome, "too-big");
+}
+
+#[test]
 fn the_flow_of_a_node_that_is_gone_is_reset_and_the_next_moves() {
     for family in FAMILIES {
         let mut rig = Rig::serving();
@@ -208,7 +222,7 @@ fn the_flow_of_a_node_that_is_gone_is_reset_and_the_next_moves() {
         rig.put_table(rig.frontend(&family, HTTP, 0).table, &[family.backend(1 - gone)]);
         rig.put_backend(family.backend(gone), &world::Backend { mode: world::GONE, ..backend });
         let reset = reset_to(&rig, &family, HTTP, &Tcp::data(5), "backend-gone");
-        assert_eq!((reset.flags(), reset.numbers()), (RST, (2_000, 0)));
+        assert_eq!((reset.flags(), reset.numbers()), (RST, (1_000, 0)));
         let moved = flow::half_open_tcp(&rig, &family, CLIENT_PORT);
         assert_eq!(moved.node.ip(), family.nodes[1 - gone]);
     }

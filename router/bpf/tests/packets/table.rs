@@ -154,7 +154,7 @@ fn an_old_connections_place_is_taken_by_the_clients_next_syn() {
 }
 
 /// Asserts that the only flow, and both its entries, last `seconds` without a packet and no longer.
-fn assert_lasts(rig: &mut Rig, seconds: u32, what: &str) {
+pub(crate) fn assert_lasts(rig: &mut Rig, seconds: u32, what: &str) {
     rig.idle(seconds - 2);
     assert_eq!(rig.sweep(), 0, "{what} is swept early");
     rig.idle(2);
@@ -169,7 +169,7 @@ fn flows_last_as_long_as_their_state_says() {
         for (what, seconds, from_client, from_node) in [
             ("a half-open connection", 30, None, None),
             ("a connection", 7_440, Some(ACK), None),
-            ("one that the client has closed", 240, Some(FIN | ACK), None),
+            ("one that the client has closed", 7_440, Some(FIN | ACK), None),
             ("one that the node has closed", 240, None, Some(FIN | ACK)),
             ("one that both have, the client first", 10, Some(FIN | ACK), Some(FIN | ACK)),
             ("one that was reset", 10, Some(RST), None),
@@ -226,7 +226,7 @@ fn a_port_is_held_where_the_node_closed_first() {
 }
 
 #[test]
-fn datagrams_last_longer_once_answered() {
+fn datagrams_last_longer_once_they_are_more_than_one_exchange() {
     for family in FAMILIES {
         let mut rig = Rig::serving();
         let query = family.udp(&rig, DNS, b"?");
@@ -234,7 +234,18 @@ fn datagrams_last_longer_once_answered() {
         assert_lasts(&mut rig, 30, "an unanswered query");
         let flow = flow::forwarded(&rig, &family, &query);
         rig.send(Leg::Rack, &flow.udp_node_sends(&rig, b"!"));
-        assert_lasts(&mut rig, 180, "an answered query");
+        assert_lasts(&mut rig, 30, "an answered query");
+        for later in [query.clone(), Vec::new()] {
+            let flow = flow::forwarded(&rig, &family, &query);
+            rig.send(Leg::Rack, &flow.udp_node_sends(&rig, b"!"));
+            rig.idle(2);
+            if later.is_empty() {
+                rig.send(Leg::Rack, &flow.udp_node_sends(&rig, b"more"));
+            } else {
+                rig.send(Leg::Lan, &later);
+            }
+            assert_lasts(&mut rig, 180, "an exchange that either side carries on with");
+        }
     }
 }
 
@@ -243,6 +254,9 @@ fn packets_of_either_side_keep_a_flow() {
     for family in FAMILIES {
         let mut rig = Rig::serving();
         let flow = flow::forwarded(&rig, &family, &family.udp(&rig, DNS, b"?"));
+        rig.send(Leg::Rack, &flow.udp_node_sends(&rig, b"!"));
+        rig.idle(2);
+        rig.send(Leg::Lan, &family.udp(&rig, DNS, b"?"));
         for _ in 0..3 {
             rig.idle(170);
             rig.send(Leg::Rack, &flow.udp_node_sends(&rig, b"!"));

@@ -228,8 +228,11 @@ impl Model {
         if view.hop_limit <= 1 {
             return Some(Decision::Drop("ttl"));
         }
+        let Some(view) = translate::path_mtu_bounded(view, quoted.protocol) else {
+            return Some(Decision::Drop("path-mtu"));
+        };
         let inner = Ends { source: flow.node, destination: flow.snat };
         let outer = (flow.snat.0, flow.node.0);
-        Some(Decision::Error(translate::error(view, &quoted, &inner, outer)))
+        Some(Decision::Error(translate::error(&view, &quoted, &inner, outer)))
     }
 }

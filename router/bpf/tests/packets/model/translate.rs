@@ -87,6 +87,29 @@ pub(crate) fn translated(view: &View, to: &Ends) -> Vec<u8> {
     bytes
 }
 
+/// A packet too big with an MTU that the node may be told; any other error as it is. `None`: no link
+/// has an MTU as small as that.
+pub(crate) fn path_mtu_bounded(view: &View, protocol: u8) -> Option<View> {
+    let (kind, code) = (view.bytes[view.l4], view.bytes[view.l4 + 1]);
+    let told = number(&view.bytes, view.l4 + 6).expect("an ICMP header");
+    let high = number(&view.bytes, view.l4 + 4).expect("an ICMP header");
+    let least = match (view.source.is_ipv4(), kind, code) {
+        (true, 3, 4) if told < 68 => return None,
+        (true, 3, 4) if protocol == frame::TCP => 576,
+        (true, 3, 4) => 1_280,
+        (false, 2, _) if high == 0 && told < 1_280 => return None,
+        _ => 0,
+    };
+    let mut view = view.clone();
+    if told < least {
+        put(&mut view.bytes, view.l4 + 6, least);
+        let change = Change::default().of(&told.to_be_bytes(), &least.to_be_bytes());
+        let checksum = number(&view.bytes, view.l4 + 2).expect("an ICMP header");
+        put(&mut view.bytes, view.l4 + 2, change.apply(checksum));
+    }
+    Some(view)
+}
+
 /// An error with new ends, and the packet that it quotes with new ends.
 pub(crate) fn error(view: &View, quoted: &View, inner: &Ends, outer: (IpAddr, IpAddr)) -> Vec<u8> {
     let mut bytes = view.bytes.clone();
