@@ -3,7 +3,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
-use roadstead_model::local::FLOWS_LIMIT;
+use roadstead_model::local::{FLOWS_LIMIT, FLOWS_MOST};
 
 use crate::explain::Target;
 
@@ -51,7 +51,7 @@ pub(crate) enum Verb {
         #[arg(value_name = "SERVICE|ADDRESS")]
         target: Target,
         /// Also say whether the source ranges let this client in.
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
         from: Option<IpAddr>,
         /// How to print it.
         #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "text")]
@@ -61,24 +61,32 @@ pub(crate) enum Verb {
     #[command(after_help = "Terms of a filter, all of which must match:\n  \
         192.0.2.7  192.0.2.0/24  192.0.2.7:443  :443   on any side\n  \
         client=…  vip=…  snat=…  node=…                 on one side; node=NAME too\n  \
-        tcp  udp")]
+        tcp  udp\n\n\
+        As JSON: {\"flows\": [{\"protocol\", \"client\": {\"address\", \"port\"}, \"vip\", \"snat\",\n\
+        \"node\": {\"name\", \"address\", \"port\"}, \"state\", \"idleSeconds\"}], \"truncated\"}\n\n\
+        Who was that?  roadstead flows snat=192.0.2.2:40000 -o json | jq -r '.flows[].client.address'")]
     Flows {
         /// Which ones; every one without it.
         filter: Vec<String>,
         /// At most so many.
-        #[arg(long, value_name = "N", default_value_t = FLOWS_LIMIT)]
+        #[arg(long, value_name = "N", default_value_t = FLOWS_LIMIT, value_parser = limit,
+              allow_negative_numbers = true)]
         limit: usize,
         /// How to print it.
         #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "text")]
         format: Format,
     },
     /// Take a node, or this whole edge host, out of service without breaking connections.
+    #[command(override_usage = "roadstead drain node [SOURCE/]NAME\n       \
+                                roadstead drain self [--until-reboot]")]
     Drain {
         /// What to drain.
         #[command(subcommand)]
         what: DrainWhat,
     },
     /// Take a drain back; without more, that of this host.
+    #[command(override_usage = "roadstead undrain [self]\n       \
+                                roadstead undrain node [SOURCE/]NAME")]
     Undrain {
         /// What to bring back.
         #[command(subcommand)]
@@ -96,6 +104,7 @@ pub(crate) enum DrainWhat {
     /// A node: no new connections; established ones until `router.drain_deadline`.
     Node {
         /// NAME, or SOURCE/NAME where several sources have it.
+        #[arg(value_parser = node_name)]
         name: String,
     },
     /// This edge host: withdraw every announcement.
@@ -116,6 +125,26 @@ pub(crate) enum Format {
     Json,
     /// As JSON, in YAML.
     Yaml,
+}
+
+fn limit(text: &str) -> Result<usize, String> {
+    let wrong = || format!("write how many flows at most, a number from 1 to {FLOWS_MOST}");
+    text.parse().ok().filter(|limit| (1..=FLOWS_MOST).contains(limit)).ok_or_else(wrong)
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    let wrong = |_| "write an address, for instance 192.0.2.7 or 2001:db8::7".to_owned();
+    text.parse().map_err(wrong)
+}
+
+/// Whether there is such a node the router knows; what cannot be a name is told here.
+fn node_name(text: &str) -> Result<String, String> {
+    let is_name = |part: &str| !part.is_empty() && !part.contains(char::is_whitespace);
+    let parts = text.split('/');
+    if parts.clone().count() <= 2 && parts.clone().all(is_name) {
+        return Ok(text.to_owned());
+    }
+    Err("write the name of a node, or SOURCE/NAME".to_owned())
 }
 
 #[cfg(test)]
@@ -167,9 +196,34 @@ mod tests {
             "roadstead drain node",
             "roadstead explain web",
             "roadstead status -o xml",
-            "roadstead flows --limit many",
+            "roadstead confirm now",
+            "roadstead check -o json",
+            "roadstead undrain n1",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_told_with_what_would_be_right() {
+        for (line, right) in [
+            ("roadstead flows --limit many", "'many' for '--limit <N>': write how many flows"),
+            ("roadstead flows --limit 0", "a number from 1"),
+            ("roadstead flows --limit -5", "a number from 1"),
+            ("roadstead flows --limit 100001", "a number from 1 to 100000"),
+            ("roadstead explain web", "'web' for '<SERVICE|ADDRESS>': write NAMESPACE/NAME"),
+            ("roadstead explain default/web --from nobody", "for instance 192.0.2.7"),
+            ("roadstead drain node ", "write the name of a node, or SOURCE/NAME"),
+            ("roadstead drain node a/b/c", "write the name of a node, or SOURCE/NAME"),
+            ("roadstead drain n1", "roadstead drain node [SOURCE/]NAME"),
+            ("roadstead undrain n1", "roadstead undrain node [SOURCE/]NAME"),
+            ("roadstead status -o xml", "text, json, yaml"),
+            ("roadstead stat", "a similar subcommand exists: 'status'"),
+        ] {
+            let error = parse(line).expect_err(line);
+            let text = error.render().to_string();
+            assert!(text.contains(right), "no `{right}` in {text}");
+            assert_eq!(error.exit_code(), 2, "{line}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use roadstead_model::{
-    Problem, SourceName,
+    Location, Problem, SourceName,
     config::{Config, SourceKind},
     problem::Severity,
 };
@@ -50,9 +50,10 @@ impl Findings {
     }
 
     fn check_path(&mut self, path: &Path) {
-        if path.extension().is_some_and(|ending| ending == "toml") {
+        if is_configuration(path) {
             self.check_configuration(path);
         } else {
+            self.problems.extend(not_the_configuration(path));
             self.check_manifests(&SourceName::new(NAMELESS), path);
         }
     }
@@ -101,6 +102,18 @@ impl Findings {
         ));
         if errors == 0 { Exit::Fine } else { Exit::Problem }
     }
+}
+
+/// A directory is read for manifests; who names the one of the configuration means that.
+fn not_the_configuration(path: &Path) -> Option<Problem> {
+    let files = path.read_dir().ok()?.flatten().map(|entry| entry.path());
+    let first = files.filter(|file| is_configuration(file)).min()?;
+    let message = "not read: a configuration is named by its file, a directory is for manifests";
+    Some(Problem::warning(Location::new(first, 0), message))
+}
+
+fn is_configuration(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "toml")
 }
 
 /// `file:line: message`; what is no error says so.
@@ -190,6 +203,15 @@ mod tests {
         assert_eq!(world.check(&["good.yaml"]), (Exit::Fine, String::new()));
         let expected = "bad.toml:1: `pool` is a number, not a list: write [[pool]]\n";
         assert_eq!(world.check(&["good.yaml", "bad.toml"]), (Exit::Problem, expected.to_owned()));
+    }
+
+    #[test]
+    fn the_directory_of_the_configuration_is_not_taken_for_checked() {
+        let (exit, text) = World::new().check(&[""]);
+        assert_eq!(exit, Exit::Fine);
+        let expected = "roadstead.toml: warning: not read: a configuration is named by its file, a \
+                        directory is for manifests\n";
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::{future::Future, io::ErrorKind, path::Path, time::Duration};
 
 use roadstead_daemon::local::{Client, ClientError};
-use roadstead_model::local::{Done, RouterStatus, SpeakerStatus};
+use roadstead_model::{
+    Problem,
+    local::{Done, RouterStatus, SpeakerStatus},
+};
 
 /// How long a person waits for a status: a daemon that takes longer is as good as silent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,6 +20,8 @@ pub(crate) struct Daemons {
     pub(crate) router: Client,
     /// The configuration says that the speaker works without a router.
     router_optional: bool,
+    /// Why it is not sure that these are the daemons' sockets.
+    pub(crate) doubt: Option<String>,
 }
 
 /// What one daemon answered.
@@ -68,10 +73,14 @@ impl Daemons {
     /// The daemons of a configuration, or of a runtime directory. Where the configuration cannot be
     /// used the daemons run with the last good one, whose paths are most likely the same.
     pub(crate) fn of(config: &Path, runtime: Option<&Path>) -> Self {
-        let loaded = roadstead_config::load(config).ok().map(|loaded| loaded.config);
+        let loaded = roadstead_config::load(config).map(|loaded| loaded.config);
         let paths = match &loaded {
-            Some(config) => config.paths.clone(),
-            None => roadstead_config::paths_of(config),
+            Ok(config) => config.paths.clone(),
+            Err(_) => roadstead_config::paths_of(config),
+        };
+        let doubt = match (&loaded, runtime) {
+            (Err(problems), None) => Some(doubt(config, problems, &paths.runtime)),
+            (Ok(_), _) | (_, Some(_)) => None,
         };
         let socket = |daemon: &str| match runtime {
             Some(runtime) => runtime.join(daemon).join("local.sock"),
@@ -80,7 +89,8 @@ impl Daemons {
         Self {
             speaker: Client::new(socket("speaker")),
             router: Client::new(socket("router")),
-            router_optional: loaded.is_some_and(|config| !config.speaker.require_ready),
+            router_optional: loaded.is_ok_and(|config| !config.speaker.require_ready),
+            doubt,
         }
     }
 
@@ -111,7 +121,20 @@ impl Daemons {
     }
 }
 
-async fn patiently<T>(
+/// Where the daemons are looked for although the configuration cannot be used, and why that is not
+/// sure.
+fn doubt(config: &Path, problems: &[Problem], runtime: &Path) -> String {
+    let why = match problems.first() {
+        Some(problem) if config.exists() => problem.to_string(),
+        Some(_) | None => format!("{}: not there", config.display()),
+    };
+    let why = why.lines().next().unwrap_or_default();
+    let runtime = runtime.display();
+    format!("the configuration cannot be used ({why}): the daemons are looked for in {runtime}")
+}
+
+/// Waits for an answer, and takes one that is late for none.
+pub(crate) async fn patiently<T>(
     client: &Client,
     asking: impl Future<Output = Result<T, ClientError>>,
 ) -> Result<T, ClientError> {
@@ -128,15 +151,79 @@ fn heard<T>(answer: Result<T, ClientError>) -> Heard<T> {
     }
 }
 
-/// An error with the cause that the kernel gave.
+/// What is wrong, by what the kernel says, and where to look.
 pub(crate) fn in_words(error: &ClientError) -> String {
-    match error {
-        ClientError::Unreachable { socket, source } => match source.kind() {
-            ErrorKind::PermissionDenied => {
-                format!("{} is closed to this user: try sudo", socket.display())
-            }
-            _ => format!("{error} ({source})"),
-        },
-        ClientError::Broken { .. } | ClientError::Refused(_) => error.to_string(),
+    let (socket, source) = match error {
+        ClientError::Unreachable { socket, source } => (socket, source),
+        ClientError::Broken { socket, .. } => {
+            return format!("{error}; see journalctl -u {}", unit(socket));
+        }
+        ClientError::Refused(_) => return error.to_string(),
+    };
+    let (unit, at) = (unit(socket), socket.display());
+    match source.kind() {
+        ErrorKind::PermissionDenied => {
+            format!("{at} is closed to this user: run roadstead as root")
+        }
+        ErrorKind::NotFound => {
+            format!("{unit} does not run here: there is no {at}; see systemctl status {unit}")
+        }
+        ErrorKind::ConnectionRefused => {
+            format!("{unit} has ended: nobody listens on {at}; see systemctl status {unit}")
+        }
+        _ => format!("{unit} does not answer on {at}: {source}"),
+    }
+}
+
+/// The daemon that a socket belongs to: `…/speaker/local.sock` is `roadstead-speaker`'s.
+fn unit(socket: &Path) -> String {
+    let daemon = socket.parent().and_then(Path::file_name).unwrap_or_default();
+    format!("roadstead-{}", daemon.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_socket_is_told_by_its_kind() {
+        let told = |kind: ErrorKind| {
+            let socket = "/run/roadstead/router/local.sock".into();
+            in_words(&ClientError::Unreachable { socket, source: io::Error::from(kind) })
+        };
+        for (kind, words) in [
+            (
+                ErrorKind::PermissionDenied,
+                "local.sock is closed to this user: run roadstead as root",
+            ),
+            (ErrorKind::NotFound, "roadstead-router does not run here: there is no /run/"),
+            (ErrorKind::NotFound, "; see systemctl status roadstead-router"),
+            (ErrorKind::ConnectionRefused, "roadstead-router has ended: nobody listens on /run/"),
+            (ErrorKind::TimedOut, "roadstead-router does not answer on /run/"),
+        ] {
+            assert!(told(kind).contains(words), "{}", told(kind));
+        }
+        let socket = "/run/roadstead/speaker/local.sock".into();
+        let late = in_words(&ClientError::Broken { socket, why: "it took long".into() });
+        assert!(late.ends_with("it took long; see journalctl -u roadstead-speaker"), "{late}");
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_used_is_told_and_where_the_daemons_are_looked_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("roadstead.toml");
+        let doubt = |runtime: Option<&Path>| Daemons::of(&file, runtime).doubt;
+        let missing = doubt(None).expect("told");
+        assert!(missing.contains("roadstead.toml: not there)"), "{missing}");
+        assert!(missing.ends_with("looked for in /run/roadstead"), "{missing}");
+        assert_eq!(doubt(Some(Path::new("/r"))), None);
+        std::fs::write(&file, "[paths]\nruntime = \"/r/x\"\n[speker]\n").expect("written");
+        let bad = doubt(None).expect("told");
+        assert!(bad.contains("roadstead.toml:3: `speker` is unknown"), "{bad}");
+        assert!(bad.ends_with("looked for in /r/x"), "{bad}");
+        std::fs::write(&file, "[paths]\nruntime = \"/r/x\"\n").expect("written");
+        assert_eq!(doubt(None), None);
     }
 }

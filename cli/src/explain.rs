@@ -92,7 +92,10 @@ pub(crate) async fn run(
     let keys = match facts.keys(target) {
         Ok(keys) => keys,
         Err(why) => {
-            out.print(&printable(&why));
+            match out.value(format, &[(); 0]) {
+                Some(_) => out.complain(&printable(&why)),
+                None => out.print(&printable(&why)),
+            }
             return facts.silence().max(Exit::Problem);
         }
     };

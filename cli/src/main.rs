@@ -50,19 +50,29 @@ fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments, out: &mut Output) -> Exit {
     let config = &arguments.config;
-    let daemons = || Daemons::of(config, arguments.runtime.as_deref());
     match &arguments.verb {
         Verb::Check { paths } => check::run(config, paths, out),
-        Verb::Status { format } => status::run(&daemons(), *format, out).await,
+        Verb::Status { format } => status::run(&daemons(arguments, out), *format, out).await,
         Verb::Explain { target, from, format } => {
-            explain::run(&daemons(), config, target, *from, *format, out).await
+            explain::run(&daemons(arguments, out), config, target, *from, *format, out).await
         }
         Verb::Flows { filter, limit, format } => {
-            flows::run(&daemons(), filter, *limit, *format, out).await
+            flows::run(&daemons(arguments, out), filter, *limit, *format, out).await
         }
-        Verb::Drain { what } => orders::drain(&daemons(), what, out).await,
-        Verb::Undrain { what } => orders::undrain(&daemons(), what.as_ref(), out).await,
-        Verb::Confirm => orders::confirm(&daemons(), out).await,
-        Verb::Version => version::run(&daemons(), out).await,
+        Verb::Drain { what } => orders::drain(&daemons(arguments, out), what, out).await,
+        Verb::Undrain { what } => {
+            orders::undrain(&daemons(arguments, out), what.as_ref(), out).await
+        }
+        Verb::Confirm => orders::confirm(&daemons(arguments, out), out).await,
+        Verb::Version => version::run(&daemons(arguments, out), out).await,
     }
+}
+
+/// Where the daemons are, with a word where that is not sure.
+fn daemons(arguments: &Arguments, out: &mut Output) -> Daemons {
+    let daemons = Daemons::of(&arguments.config, arguments.runtime.as_deref());
+    if let Some(doubt) = &daemons.doubt {
+        out.complain(doubt);
+    }
+    daemons
 }

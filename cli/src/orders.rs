@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     args::DrainWhat,
-    daemons::{Daemons, in_words},
+    daemons::{Daemons, in_words, patiently},
     exit::Exit,
     output::Output,
 };
@@ -55,7 +55,7 @@ fn order<'d>(daemons: &'d Daemons, what: &DrainWhat) -> (&'d Client, DrainReques
 }
 
 async fn give(client: &Client, path: &str, body: &impl Serialize, out: &mut Output) -> Exit {
-    match client.post::<_, Done>(path, body).await {
+    match patiently(client, client.post::<_, Done>(path, body)).await {
         Ok(done) => {
             out.print(&done.message);
             Exit::Fine

@@ -95,7 +95,9 @@ pub(crate) async fn run(daemons: &Daemons, format: Format, out: &mut Output) -> 
     }
     let printed = out.value(format, &status).unwrap_or_else(|| {
         let text = text::shown(&status, out.terminal);
-        out.print(&text);
+        if !text.is_empty() {
+            out.print(&text);
+        }
         Exit::Fine
     });
     printed.max(status.exit())

@@ -111,7 +111,11 @@ async fn status_and_explain_end_by_what_they_find() {
     let (exit, text) = ill.run("explain default/web").await;
     assert_eq!(exit, Exit::Problem);
     assert!(text.contains("Held back by: announced"), "{text}");
-    assert_eq!(ill.run("explain 192.0.2.99").await.0, Exit::Problem);
+    let (exit, text) = ill.run("explain 192.0.2.99").await;
+    assert_eq!(exit, Exit::Problem);
+    assert_eq!(text, "192.0.2.99 is held by no Service\n");
+    let (exit, text) = ill.run("explain 192.0.2.99 -o json").await;
+    assert_eq!((exit, &*text), (Exit::Problem, "[]\n"));
 }
 
 #[tokio::test]
@@ -155,6 +159,8 @@ async fn silence_ends_with_its_own_status() {
     {
         assert_eq!(host.run(line).await.0, Exit::Silent, "{line}");
     }
+    assert_eq!(host.run("status").await.1, "", "nothing is known, nothing is printed");
+    assert_eq!(host.run("flows banana").await.0, Exit::Usage, "wrong whoever answers");
     let (exit, text) = host.run("version").await;
     assert_eq!((exit, text), (Exit::Fine, format!("roadstead {}\n", roadstead_daemon::VERSION)));
 

@@ -20,7 +20,7 @@ mod ruleset;
 mod told;
 mod witness;
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use roadstead_model::{Family, config::NodeProbe};
 use roadstead_netlink::Netlink;
@@ -42,8 +42,13 @@ pub(super) enum Firewall {
     NoSign,
     /// There is cause, and it could not be tried; why.
     Untested(String),
-    /// What each try showed.
-    Tried(Vec<Tried>),
+    /// It was tried.
+    Tried {
+        /// What each try showed.
+        tries: Vec<Tried>,
+        /// Every port of the nodes, beside the NodePorts, that probes ask.
+        probed: BTreeSet<u16>,
+    },
 }
 
 /// One try, and the rules that may explain it.
@@ -74,7 +79,7 @@ pub(super) async fn look(
     let departures = question::departures(view, client);
     let is_asked = !questions.is_empty();
     match try_all(questions, departures).await {
-        Ok(findings) => explained(findings),
+        Ok(findings) => explained(findings, question::probed(object, probe)),
         Err(obstacle) if is_asked => Firewall::Untested(obstacle.to_string()),
         Err(_) => Firewall::NoSign,
     }
@@ -122,7 +127,7 @@ fn gathered(tries: Vec<Result<Finding, Obstacle>>) -> Result<Vec<Finding>, Obsta
     }
 }
 
-fn explained(mut findings: Vec<Finding>) -> Firewall {
+fn explained(mut findings: Vec<Finding>, probed: BTreeSet<u16>) -> Firewall {
     findings.sort_by(|a, b| (&a.node, a.remote).cmp(&(&b.node, b.remote)));
     let lost = findings.iter().any(|finding| lost(&finding.outcome).is_some());
     if !lost && findings.iter().all(|finding| finding.node.is_none()) {
@@ -130,7 +135,7 @@ fn explained(mut findings: Vec<Finding>) -> Firewall {
     }
     let rules = lost.then(nft::ruleset);
     let tried = |finding: Finding| Tried { rules: rules_of(&finding, rules.as_ref()), finding };
-    Firewall::Tried(findings.into_iter().map(tried).collect())
+    Firewall::Tried { tries: findings.into_iter().map(tried).collect(), probed }
 }
 
 /// Which packet this host loses, if any.

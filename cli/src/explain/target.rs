@@ -34,7 +34,8 @@ impl FromStr for Target {
         }
         let parts: Vec<&str> = text.split('/').collect();
         let wrong = || {
-            "write NAMESPACE/NAME, SOURCE/NAMESPACE/NAME, an address, or ADDRESS:PORT".to_owned()
+            "write NAMESPACE/NAME (for instance default/web), SOURCE/NAMESPACE/NAME, an address, or \
+             ADDRESS:PORT".to_owned()
         };
         if parts.iter().any(|part| part.is_empty()) {
             return Err(wrong());

@@ -118,6 +118,21 @@ fn an_address_that_another_machine_has() -> Result<()> {
     )
 }
 
+/// Another user than root and the daemons' own is told so, by verbs that ask and that order.
+fn closed_to_others(world: &World) -> Result<()> {
+    let program = roadstead_lab::process::built("roadstead")?.display().to_string();
+    let runtime = world.edge.runtime().display().to_string();
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    for verb in [&["status"][..], &["explain", "default/web"], &["drain", "self"], &["confirm"]] {
+        let line = [&nobody[..], &[&program, "--runtime", &runtime], verb].concat();
+        let output = world.edge.host().output(&line)?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(said.contains("local.sock is closed to this user"), "{verb:?}: {said}");
+        ensure!(output.status.code() == Some(3), "{verb:?} ended with {}", output.status);
+    }
+    Ok(())
+}
+
 #[test]
 fn exit_statuses_and_the_shape_of_status() -> Result<()> {
     scenario(
@@ -155,7 +170,10 @@ fn exit_statuses_and_the_shape_of_status() -> Result<()> {
                 let found = world.edge.cli(&line)?.status.code();
                 ensure!(found == Some(code), "{line:?} ended with {found:?}");
             }
+            closed_to_others(world)?;
             world.edge.stop_daemon(DaemonName::Router);
+            let wrong = world.edge.cli(&["flows", "banana"])?.status.code();
+            ensure!(wrong == Some(2), "wrong usage whoever answers: {wrong:?}");
             for line in [vec!["status"], vec!["explain", "default/web"], vec!["flows"]] {
                 let found = world.edge.cli(&line)?.status.code();
                 ensure!(found == Some(3), "{line:?} ended with {found:?}");

@@ -27,6 +27,8 @@ use super::{
 const WAIT: Duration = Duration::from_millis(1_500);
 /// What has passed the leg reaches its socket within this time.
 const GRACE: Duration = Duration::from_millis(200);
+/// How often an answer is put on a leg until one is seen to leave.
+const FRAMES: u32 = 3;
 /// Longer than any frame with a TCP header alone.
 const FRAME: usize = 2_048;
 /// The port of the client that an answer is addressed to: discard (RFC 863).
@@ -167,7 +169,7 @@ pub(super) async fn depart(netlink: Netlink, departure: Departure) -> Result<Fin
     let to = SocketAddr::new(client, DISCARD);
     let frame = reset(leg.mac.unwrap_or_default(), from, to)?;
     let (sender, mut tap) = (tap(&leg, DISCARD)?, tap(&leg, DISCARD)?);
-    let left = sender.send(&frame).await.is_ok() && is_seen(&mut tap, &frame).await?;
+    let left = leaves(&sender, &mut tap, &frame).await?;
     Ok(Finding {
         node: None,
         remote: to,
@@ -187,6 +189,18 @@ fn own_address(netlink: &Netlink, leg: &Link, vip: IpAddr) -> Result<IpAddr, Obs
     addresses.find(|address| address.is_ipv4() == vip.is_ipv4()).ok_or_else(none)
 }
 
+/// Whether one of a few frames leaves: a queue that is full for a moment may lose one.
+async fn leaves(sender: &Tap, tap: &mut Tap, frame: &[u8]) -> io::Result<bool> {
+    for _ in 0..FRAMES {
+        // Where a hook drops the frame the call may fail: what the tap sees decides.
+        drop(sender.send(frame).await);
+        if is_seen(tap, frame).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 async fn is_seen(tap: &mut Tap, wanted: &[u8]) -> io::Result<bool> {
     let seeing = async {
         let mut frame = [0; FRAME];
@@ -197,7 +211,7 @@ async fn is_seen(tap: &mut Tap, wanted: &[u8]) -> io::Result<bool> {
             }
         }
     };
-    timeout(GRACE, seeing).await.unwrap_or(Ok(false))
+    timeout(WAIT / FRAMES, seeing).await.unwrap_or(Ok(false))
 }
 
 /// A reset of a connection that there is not: whoever got it would do nothing.
@@ -219,7 +233,11 @@ fn leg(netlink: &Netlink, wanted: impl Fn(&Link) -> bool) -> Result<Link, Obstac
     let tables = netlink.tables();
     let tables = tables.borrow();
     let link = tables.links.values().find(|link| wanted(link) && link.mac.is_some());
-    link.cloned().ok_or_else(|| Obstacle::Other("the way is over no Ethernet interface".to_owned()))
+    match link {
+        Some(link) if link.up && link.carrier => Ok(link.clone()),
+        Some(link) => Err(Obstacle::Other(format!("{} is down or has no carrier", link.name))),
+        None => Err(Obstacle::Other("the way is over no Ethernet interface".to_owned())),
+    }
 }
 
 fn tap(leg: &Link, port: u16) -> Result<Tap, Obstacle> {

@@ -76,8 +76,22 @@ fn is_silent(backend: &BackendStatus) -> bool {
         BackendState::Unknown => !backend.reason.is_empty() && backend.reason != "not probed yet",
         BackendState::Healthy | BackendState::Draining | BackendState::SlowStart => false,
     };
-    let said = ["healthz answered", "endpoint of this Service", "a leg of the router"];
+    let said =
+        ["healthz answered", "the health check", "endpoint of this Service", "a leg of the router"];
     failed && !said.iter().any(|word| backend.reason.contains(word))
+}
+
+/// Every port of the nodes, beside the NodePorts of the Services, that the router's probes ask.
+pub(super) fn probed(object: &Object, probe: NodeProbe) -> BTreeSet<u16> {
+    let of_nodes = match probe {
+        NodeProbe::Auto { port } | NodeProbe::KubeProxy { port } => Some(port),
+        NodeProbe::NodePort => None,
+    };
+    let of_local = match object {
+        Object::Service(service) => service.health_check_node_port,
+        Object::Refused(_) | Object::Absent | Object::Unknown => None,
+    };
+    of_nodes.into_iter().chain(of_local).collect()
 }
 
 /// The ports that the failing probe may have asked.
@@ -154,6 +168,10 @@ mod tests {
             (BackendState::Draining, "drained by an operator"),
             (BackendState::Unknown, "not probed yet"),
             (BackendState::Unhealthy, "the node's probe: healthz answered 503"),
+            (
+                BackendState::Unhealthy,
+                "the probe of the NodePort: the health check got NOT_SERVING",
+            ),
             (BackendState::Unhealthy, "it has no ready endpoint of this Service"),
         ] {
             assert_eq!(asked(vec![backend("n1", state, reason)]), [""; 0], "{reason}");

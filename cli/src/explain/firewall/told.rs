@@ -30,7 +30,7 @@ const ELSEWHERE: &str = "iptables-legacy -S; tc filter show; bpftool cgroup tree
 
 /// The step. It holds a Service back where it cuts off every backend of a family, or the clients.
 pub(in crate::explain) fn step(firewall: &Firewall, view: &ServiceView) -> Step {
-    let tries = match firewall {
+    let (tries, probed) = match firewall {
         Firewall::NoSign => {
             return told(Verdict::Passed, "nothing suggests that this host's own is in the way");
         }
@@ -38,26 +38,20 @@ pub(in crate::explain) fn step(firewall: &Firewall, view: &ServiceView) -> Step 
             let message = format!("whether this host's own is in the way was not tried: {why}");
             return told(Verdict::Unknown, &message);
         }
-        Firewall::Tried(tries) => tries,
+        Firewall::Tried { tries, probed } => (tries, probed),
     };
     match tries.iter().find(|tried| lost(&tried.finding.outcome).is_some()) {
         Some(tried) => Step {
             name: NAME,
             verdict: if cuts_off(&tried.finding, view) { Verdict::Held } else { Verdict::Unknown },
             message: format!("{}; {}", what_is_lost(&tried.finding), by_what(tried)),
-            advice: advice(tried, &asked_ports(tries)),
+            advice: advice(tried, probed),
         },
         None => {
             let told_of = tries.iter().filter_map(|tried| is_elsewhere(&tried.finding));
             told(Verdict::Passed, &told_of.collect::<Vec<_>>().join("; "))
         }
     }
-}
-
-/// The ports of the nodes that were asked.
-fn asked_ports(tries: &[Tried]) -> BTreeSet<u16> {
-    let of_nodes = tries.iter().filter(|tried| tried.finding.node.is_some());
-    of_nodes.map(|tried| tried.finding.remote.port()).collect()
 }
 
 fn told(verdict: Verdict, message: &str) -> Step {
@@ -234,7 +228,7 @@ mod tests {
     }
 
     fn step_of(tried: Tried, state: BackendState) -> Step {
-        step(&Firewall::Tried(vec![tried]), &view(state))
+        step(&Firewall::Tried { tries: vec![tried], probed: [10_256].into() }, &view(state))
     }
 
     #[test]
