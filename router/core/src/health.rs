@@ -14,12 +14,13 @@
 //! [`Health::handle_result`] takes the outcome, [`Health::next_deadline`] says when to look again.
 
 mod budget;
+mod probe;
 mod subject;
 mod verdict;
+mod wanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     iter::{once, repeat},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
@@ -34,152 +35,19 @@ use roadstead_model::{
     object::HealthCheck,
 };
 
+pub use probe::{Failure, Probe, Question, Target, Unfit};
+pub use wanted::{Port, Sentinel, Subjects};
+
 use budget::Budget;
 use subject::{Ask, Judgement, NodeAsk, Subject};
 use verdict::Verdict;
+use wanted::Checks;
 
 /// On how many nodes a Service port is probed for its first pass.
 pub const FIRST_NODES: usize = 3;
 /// From the start of one probe to the start of the next while a failure is being confirmed, so that
 /// `fall` of them take half a second (docs/decisions/0009).
 const CONFIRM: Duration = Duration::from_millis(150);
-
-/// What a verdict is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Target {
-    /// A node's address.
-    Node(IpAddr),
-    /// A Service port on a node's address.
-    Port(ServiceKey, PortClaim, IpAddr),
-    /// The local endpoints of a Service on a node's address.
-    Local(ServiceKey, IpAddr),
-}
-
-/// One probe to send now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// For whom: handed back with the outcome.
-    pub target: Target,
-    /// What to ask.
-    pub question: Question,
-    /// How long it may take.
-    pub timeout: Duration,
-    /// How long the host may take to answer at all, by what it has taken before: never more than
-    /// `timeout`.
-    pub patience: Duration,
-}
-
-/// What a probe asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
-    /// A TCP connection, closed at once.
-    Tcp(SocketAddr),
-    /// An empty datagram: nothing within the timeout is a pass, port unreachable is not.
-    Udp(SocketAddr),
-    /// `GET /healthz`; 200 is a pass.
-    Http(SocketAddr),
-    /// What the Service says.
-    Check(SocketAddr, Arc<HealthCheck>),
-}
-
-/// Why a probe failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Failure {
-    /// Reset, or port unreachable.
-    Refused,
-    /// Nothing came back in time.
-    TimedOut,
-    /// No route, or an ICMP error on the way.
-    Unreachable,
-    /// An HTTP status other than 200.
-    Status(u16),
-    /// An answer that is no HTTP.
-    Garbled,
-    /// The health check of a Service was answered, and not by a pass.
-    Check(Unfit),
-}
-
-/// What is wrong with the answer to the health check of a Service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Unfit {
-    /// An HTTP status other than 200 to 399.
-    Status(u16),
-    /// No HTTP/1.
-    NoHttp,
-    /// No TLS.
-    NoTls,
-    /// No gRPC over HTTP/2.
-    NoGrpc,
-    /// The call failed with this gRPC status.
-    Grpc(u32),
-    /// A serving status other than SERVING (1).
-    NotServing(u32),
-}
-
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the health check ")?;
-        match self {
-            Self::Status(status) => write!(f, "got HTTP status {status}; 200 to 399 would pass"),
-            Self::NoHttp => f.write_str("got something that is not HTTP/1"),
-            Self::NoTls => f.write_str("got something that is not TLS"),
-            Self::NoGrpc => f.write_str("got something that is not gRPC over HTTP/2"),
-            Self::Grpc(12) => f.write_str("got gRPC status 12: grpc.health.v1 is not served there"),
-            Self::Grpc(status) => write!(f, "got gRPC status {status}"),
-            Self::NotServing(2) => f.write_str("got NOT_SERVING"),
-            Self::NotServing(status) => write!(f, "got serving status {status}; 1 would pass"),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused => f.write_str("connection refused"),
-            Self::TimedOut => f.write_str("no answer in time"),
-            Self::Unreachable => f.write_str("unreachable"),
-            Self::Status(status) => write!(f, "healthz answered {status}"),
-            Self::Garbled => f.write_str("healthz answered something that is not HTTP"),
-            Self::Check(unfit) => unfit.fmt(f),
-        }
-    }
-}
-
-/// Everything that wants a verdict.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Subjects {
-    /// Node addresses, each with the NodePorts that may stand in for kube-proxy's health port.
-    pub nodes: BTreeMap<IpAddr, Vec<Sentinel>>,
-    /// Service ports.
-    pub ports: BTreeMap<(ServiceKey, PortClaim), Port>,
-    /// `healthCheckNodePort` of each Local Service with its candidates.
-    pub locals: BTreeMap<(ServiceKey, IpAddr), u16>,
-    /// Services that the sources do not show just now and that are not known to be gone: what is
-    /// known of their ports and local endpoints stays (S3).
-    pub held: BTreeSet<ServiceKey>,
-    /// Each node's address of the other family: where one fails, the other is asked at once.
-    pub siblings: BTreeMap<IpAddr, IpAddr>,
-}
-
-/// How a Service port is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
-    /// Its NodePort.
-    pub node_port: u16,
-    /// What its Service wants asked; none means a connection.
-    pub check: Option<Arc<HealthCheck>>,
-    /// The addresses to ask: the first ones, or, of a port with a check, all.
-    pub at: Vec<IpAddr>,
-}
-
-/// A NodePort that stands in for kube-proxy's health port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Sentinel {
-    /// The NodePort.
-    pub port: u16,
-    /// Whether its Service passes a probe somewhere, so that a refusal speaks of the node.
-    pub proven: bool,
-}
 
 /// What is known of one subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,27 +68,6 @@ impl Sight {
         self.state != other.state
             || self.percent != other.percent
             || self.failure.is_some() != other.failure.is_some()
-    }
-}
-
-impl Target {
-    /// The node's address.
-    pub fn address(&self) -> IpAddr {
-        match self {
-            Self::Node(address) | Self::Port(_, _, address) | Self::Local(_, address) => *address,
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Node(address) => write!(f, "node {address}"),
-            Self::Port(service, claim, address) => {
-                write!(f, "{service} port {}/{} on {address}", claim.port, claim.protocol)
-            }
-            Self::Local(service, address) => write!(f, "endpoints of {service} on {address}"),
-        }
     }
 }
 
@@ -600,27 +447,6 @@ impl Health {
         let wait = subject::jittered(CONFIRM.min(self.rules.interval), target, now);
         let begun = self.subjects.get(target).map_or(now, Subject::begun);
         now.max(begun + wait)
-    }
-}
-
-/// The health checks of Services.
-#[derive(Clone, Debug, Default)]
-struct Checks {
-    of_ports: BTreeMap<(ServiceKey, PortClaim), Arc<HealthCheck>>,
-    /// How many subjects they make.
-    subjects: usize,
-}
-
-impl Checks {
-    fn of(wanted: &Subjects) -> Self {
-        let checked = || wanted.ports.iter().filter(|(_, port)| port.check.is_some());
-        let check = |port: &Port| port.check.clone();
-        Self {
-            of_ports: checked()
-                .filter_map(|(key, port)| Some((key.clone(), check(port)?)))
-                .collect(),
-            subjects: checked().map(|(_, port)| port.at.len()).sum(),
-        }
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     serving::{port_of, servable},
 };
 use crate::{
-    health::{self, FIRST_NODES, Sentinel, Subjects},
+    health::{FIRST_NODES, Port, Sentinel, Subjects},
     maps::BackendMode,
 };
 
@@ -37,55 +37,88 @@ type Sentinels = BTreeMap<SourceName, Vec<Sentinel>>;
 /// Everything that health should watch.
 pub fn subjects(inputs: &Inputs<'_>) -> Subjects {
     let nodes = Nodes::survey(inputs);
-    let mut subjects = Subjects::default();
-    let mut sentinels = Sentinels::new();
-    let mut checked = 0;
-    let mut shared: BTreeMap<SourceName, Rc<Candidates<'_>>> = BTreeMap::new();
+    let mut gathered = Gathered::new(&nodes);
     for assignment in &inputs.assignments.services {
-        let Some(service) = inputs.snapshot.services.get(&assignment.service) else {
-            if !inputs.snapshot.is_gone(&assignment.service) {
-                subjects.held.insert(assignment.service.clone());
-            }
-            continue;
-        };
-        let rows = match service.traffic_policy {
-            TrafficPolicy::Cluster => {
-                let source = &service.key.source;
-                let of_source = || Rc::new(Candidates::of(&nodes, source, None));
-                Rc::clone(shared.entry(source.clone()).or_insert_with(of_source))
-            }
-            TrafficPolicy::Local => {
-                let ready = ready_nodes(inputs, service);
-                Rc::new(Candidates::of(&nodes, &service.key.source, ready.as_ref()))
-            }
-        };
+        match inputs.snapshot.services.get(&assignment.service) {
+            Some(service) => gathered.add(inputs, assignment, service),
+            None if inputs.snapshot.is_gone(&assignment.service) => {}
+            None => drop(gathered.subjects.held.insert(assignment.service.clone())),
+        }
+    }
+    let Gathered { mut subjects, sentinels, .. } = gathered;
+    subjects.nodes = watched_nodes(inputs, &nodes, &sentinels);
+    subjects.siblings = siblings(&nodes);
+    subjects
+}
+
+/// The subjects of the Services so far.
+struct Gathered<'a> {
+    nodes: &'a Nodes,
+    subjects: Subjects,
+    sentinels: Sentinels,
+    /// Candidates of the Services that have nothing of their own, by source.
+    shared: BTreeMap<SourceName, Rc<Candidates<'a>>>,
+    /// How many of the ports' subjects have a health check.
+    checked: usize,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(nodes: &'a Nodes) -> Self {
+        let (subjects, sentinels) = (Subjects::default(), Sentinels::new());
+        Self { nodes, subjects, sentinels, shared: BTreeMap::new(), checked: 0 }
+    }
+
+    fn add(&mut self, inputs: &Inputs<'_>, assignment: &Assignment, service: &Service) {
+        let rows = self.candidates(inputs, service);
         for claim in &assignment.ports {
             let Some(port) = port_of(service, *claim) else { continue };
             let Ok(node_port) = servable(port) else { continue };
             if may_stand_in(service, *claim) {
                 let proven = inputs.health.passes(&service.key, *claim);
                 let sentinel = Sentinel { port: node_port, proven };
-                add(sentinels.entry(service.key.source.clone()).or_default(), sentinel);
+                add(self.sentinels.entry(service.key.source.clone()).or_default(), sentinel);
             }
-            let check = service.health_check.clone();
-            let check = check.filter(|check| check.covers(claim.protocol, claim.port));
-            let every = check.is_some().then(|| rows.every(assignment));
-            let every = every.filter(|every| checked + every.len() <= MOST_CHECKED);
-            checked += every.as_ref().map_or(0, Vec::len);
-            let at = every.unwrap_or_else(|| rows.first(assignment, *claim));
-            let key = (service.key.clone(), *claim);
-            subjects.ports.insert(key, health::Port { node_port, check, at });
+            let port = self.port(assignment, service, *claim, node_port, &rows);
+            self.subjects.ports.insert((service.key.clone(), *claim), port);
         }
         if let (TrafficPolicy::Local, Some(port)) =
             (service.traffic_policy, service.health_check_node_port)
         {
             let keys = rows.all().map(|row| (service.key.clone(), row.address));
-            subjects.locals.extend(keys.map(|key| (key, port)));
+            self.subjects.locals.extend(keys.map(|key| (key, port)));
         }
     }
-    subjects.nodes = watched_nodes(inputs, &nodes, &sentinels);
-    subjects.siblings = siblings(&nodes);
-    subjects
+
+    fn candidates(&mut self, inputs: &Inputs<'_>, service: &Service) -> Rc<Candidates<'a>> {
+        let (nodes, source) = (self.nodes, &service.key.source);
+        match service.traffic_policy {
+            TrafficPolicy::Cluster => {
+                let of_source = || Rc::new(Candidates::of(nodes, source, None));
+                Rc::clone(self.shared.entry(source.clone()).or_insert_with(of_source))
+            }
+            TrafficPolicy::Local => {
+                let ready = ready_nodes(inputs, service);
+                Rc::new(Candidates::of(nodes, source, ready.as_ref()))
+            }
+        }
+    }
+
+    /// A port without a health check is asked on a few nodes, one with a check on all.
+    fn port(
+        &mut self,
+        assignment: &Assignment,
+        service: &Service,
+        claim: PortClaim,
+        node_port: u16,
+        rows: &Candidates<'_>,
+    ) -> Port {
+        let check = service.health_check.clone();
+        let check = check.filter(|check| check.covers(claim.protocol, claim.port));
+        let every = check.is_some().then(|| rows.every(assignment));
+        let every = every.filter(|every| self.checked + every.len() <= MOST_CHECKED);
+        self.checked += every.as_ref().map_or(0, Vec::len);
+        Port { node_port, check, at: every.unwrap_or_else(|| rows.first(assignment, claim)) }
+    }
 }
 
 /// Rows of one node stand beside one another: one for each family.

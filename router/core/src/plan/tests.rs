@@ -16,6 +16,7 @@ use crate::{
 
 mod families;
 mod scale;
+mod subjects;
 
 const HTTP: PortClaim = PortClaim { protocol: Protocol::Tcp, port: 80 };
 const WEB: [(Protocol, u16, Option<u16>); 1] = [(Protocol::Tcp, 80, Some(30_080))];
@@ -287,29 +288,6 @@ fn what_is_installed_and_known_stays_while_the_sources_have_not_been_read() {
     world.snapshot = read;
     assert_eq!(world.settle().1, [], "the verdicts were forgotten");
     assert_eq!(world.targets("192.0.2.10", 80).keys().copied().collect::<Vec<_>>(), [v4(1), v4(3)]);
-}
-
-/// The same of a Service's port: the node that refuses it stays out of its table, and no probe is
-/// wanted for what is known already.
-#[test]
-fn verdicts_on_ports_outlive_a_source_that_is_read_again() {
-    let mut world = serving_web(4);
-    let refused = Target::Port(key("web"), HTTP, v4(2));
-    let answer =
-        |target: &Target, _| if *target == refused { Err(Failure::Refused) } else { Ok(()) };
-    world.health.suspect(&key("web"), HTTP, 30_080, v4(2), world.now);
-    world.probe(Duration::from_secs(2), answer);
-    world.settle();
-    let before = world.targets("192.0.2.10", 80);
-    assert!(!before.contains_key(&v4(2)), "{before:?}");
-    let read = std::mem::take(&mut world.snapshot);
-    world.settle();
-    world.snapshot = read;
-    assert_eq!(world.settle().1, [], "the verdicts were forgotten");
-    assert_eq!(world.targets("192.0.2.10", 80), before);
-    world.snapshot.services.remove(&key("web"));
-    world.settle();
-    assert_eq!(world.health.port(&key("web"), HTTP, world.now).count(), 0, "it is gone");
 }
 
 /// An address is judged by its own probes, whatever the node's other family says.
