@@ -122,6 +122,7 @@ fn service(name: &str) -> Service {
         source_ranges: SourceRanges::Any,
         traffic_policy: TrafficPolicy::Cluster,
         health_check_node_port: None,
+        health_check: None,
         affinity: None,
         status_addresses: Vec::new(),
         warnings: Vec::new(),
