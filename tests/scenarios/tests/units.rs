@@ -277,7 +277,7 @@ fn a_leg_that_comes_late_is_attached_without_capabilities() -> Result<()> {
             edge.ip("link set late0 up")?;
             let shown = edge.ip("-o link show dev late0")?;
             let index = shown.split(':').next().unwrap_or_default().trim().to_owned();
-            let pin = it.path("/run/roadstead/bpf/router/v1/links").join(index);
+            let pin = schema(&it)?.join("links").join(index);
             eventually("the link is pinned", SOON, || {
                 ensure!(pin.exists(), "there is no {}", pin.display());
                 Ok(())
@@ -285,6 +285,15 @@ fn a_leg_that_comes_late_is_attached_without_capabilities() -> Result<()> {
             is_confined(&it, ROUTER, NOTHING)
         },
     )
+}
+
+/// The directory of the router's pins, named after the version of their schema.
+fn schema(it: &Installed) -> Result<PathBuf> {
+    let router = it.path("/run/roadstead/bpf/router");
+    let mut entries = fs::read_dir(&router)?;
+    let only = entries.next().ok_or_else(|| anyhow!("nothing is in {}", router.display()))??;
+    ensure!(entries.next().is_none(), "more than one version is in {}", router.display());
+    Ok(only.path())
 }
 
 /// The unit that stops before the daemons at shutdown, and its counterpart at boot.
@@ -405,8 +414,7 @@ fn the_pins_belong_to_the_routers_user_alone() -> Result<()> {
             let find = "find /run/roadstead/bpf -mindepth 1 -not -name *.debug -not -user roadstead-router";
             let pins = it.as_root(&find.split(' ').collect::<Vec<_>>())?;
             ensure!(pins.is_empty(), "of somebody else: {pins}");
-            let maps = it.path("/run/roadstead/bpf/router/v1/maps");
-            ensure!(maps.is_dir(), "nothing is pinned");
+            ensure!(schema(&it)?.join("maps").is_dir(), "nothing is pinned");
             Ok(())
         },
     )
