@@ -46,11 +46,14 @@ pub(crate) enum Verb {
         format: Format,
     },
     /// Follow one Service from object to wire; name the step that holds it back and what to do.
+    #[command(after_help = "As root it also finds out whether this host's own firewall is in the \
+        way: where probes\nfail it connects to a few nodes and watches the leg meanwhile, and where \
+        the Service is\nannounced it sends one packet to the leg's own MAC address.")]
     Explain {
         /// [SOURCE/]NAMESPACE/NAME of a Service, or ADDRESS[:PORT].
         #[arg(value_name = "SERVICE|ADDRESS")]
         target: Target,
-        /// Also say whether the source ranges let this client in.
+        /// Also say whether the source ranges let this client in, and a local firewall its answers out.
         #[arg(long, value_name = "ADDRESS", value_parser = address)]
         from: Option<IpAddr>,
         /// How to print it.

@@ -307,13 +307,22 @@ impl Case<'_> {
         ports.sort_unstable();
         ports.dedup();
         let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
-        let message = format!("the nodes answer, and none yet at NodePort {}", ports.join(", "));
-        held(
-            "backends",
-            message,
+        let message = format!(
+            "the nodes answer, and no probe of NodePort {} has passed yet",
+            ports.join(", ")
+        );
+        let checked = match self.object {
+            Object::Service(service) => service.health_check.is_some(),
+            Object::Refused(_) | Object::Absent | Object::Unknown => false,
+        };
+        let advice = if checked {
+            "is a pod of the Service ready (kubectl get endpointslices), and does it pass what the \
+             annotation roadstead.io/health-check asks?"
+        } else {
             "is a pod of the Service ready (kubectl get endpointslices), and does kube-proxy have \
-             this nodePort (kubectl get service -o wide)?",
-        )
+             this nodePort (kubectl get service -o wide)?"
+        };
+        held("backends", message, advice)
     }
 
     fn programmed(&self, view: &ServiceView) -> Step {

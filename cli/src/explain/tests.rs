@@ -212,7 +212,7 @@ fn reasons_of_the_router_come_before_the_announcement_that_waits_for_them() {
 fn node_ports_that_never_answered_on_healthy_nodes() {
     let pending = fails("Programmed", "Pending", NO_PROBE_PASSED);
     let (step, message) = World::new().router_says(pending).held_by();
-    let expected = "the nodes answer, and none yet at NodePort 30080";
+    let expected = "the nodes answer, and no probe of NodePort 30080 has passed yet";
     assert_eq!((step, &*message), ("backends", expected));
 }
 
