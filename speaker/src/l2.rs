@@ -177,11 +177,7 @@ impl Task {
     fn transmit(&mut self) {
         self.ports.transmit(&mut self.announcer);
         let counters = self.announcer.counters();
-        self.metrics.requests.inc_by(counters.requests - self.told.requests);
-        self.metrics.answers.inc_by(counters.answers - self.told.answers);
-        self.metrics.gratuitous.inc_by(counters.announcements - self.told.announcements);
-        self.metrics.probes.inc_by(counters.probes - self.told.probes);
-        self.metrics.conflicts.inc_by(counters.conflicts - self.told.conflicts);
+        self.metrics.add(&counters, &self.told);
         self.told = counters;
     }
 

@@ -6,6 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use roadstead_model::reason::ConditionStatus;
+use roadstead_speaker_core::l2::Counters;
 
 use crate::control::Control;
 
@@ -43,10 +44,18 @@ pub(crate) struct L2 {
     pub(crate) answers: Counter,
     /// Gratuitous ARP packets and unsolicited neighbour advertisements sent.
     pub(crate) gratuitous: Counter,
+    /// Answers not sent because the limit of a leg was reached.
+    pub(crate) answers_limited: Counter,
     /// Probes sent.
     pub(crate) probes: Counter,
     /// Times another host claimed an address of ours.
     pub(crate) conflicts: Counter,
+    /// Claims answered by a defence.
+    pub(crate) defences: Counter,
+    /// Frames of our own that came back.
+    pub(crate) own_frames: Counter,
+    /// Frames not sent because a leg took none for long.
+    pub(crate) overflows: Counter,
 }
 
 impl Metrics {
@@ -123,6 +132,30 @@ impl Metrics {
 }
 
 impl L2 {
+    /// Adds what the announcer has counted since it was told last.
+    pub(crate) fn add(&self, now: &Counters, told: &Counters) {
+        let Counters {
+            requests,
+            answers,
+            answers_limited,
+            probes,
+            announcements,
+            conflicts,
+            defences,
+            own_frames,
+            overflows,
+        } = *now;
+        self.requests.inc_by(requests - told.requests);
+        self.answers.inc_by(answers - told.answers);
+        self.answers_limited.inc_by(answers_limited - told.answers_limited);
+        self.probes.inc_by(probes - told.probes);
+        self.gratuitous.inc_by(announcements - told.announcements);
+        self.conflicts.inc_by(conflicts - told.conflicts);
+        self.defences.inc_by(defences - told.defences);
+        self.own_frames.inc_by(own_frames - told.own_frames);
+        self.overflows.inc_by(overflows - told.overflows);
+    }
+
     fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("l2");
         registry.register(
@@ -136,11 +169,75 @@ impl L2 {
             "Gratuitous ARP packets and unsolicited neighbour advertisements sent",
             self.gratuitous.clone(),
         );
+        registry.register(
+            "answers_limited",
+            "Answers from user space not sent because the limit of a leg was reached",
+            self.answers_limited.clone(),
+        );
         registry.register("probes", "Probes sent", self.probes.clone());
         registry.register(
             "conflicts",
             "Times another host claimed an address of ours",
             self.conflicts.clone(),
         );
+        registry.register(
+            "defences",
+            "Claims of another host that were answered by a defence",
+            self.defences.clone(),
+        );
+        registry.register(
+            "own_frames",
+            "Frames of our own that came back: a loop, or a port that mirrors",
+            self.own_frames.clone(),
+        );
+        registry.register(
+            "overflows",
+            "Frames not sent because a leg took none for long",
+            self.overflows.clone(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn everything_that_the_announcer_counts_is_told_once_under_its_name() {
+        let mut registry = Registry::with_prefix("roadstead");
+        let l2 = L2::default();
+        l2.register(&mut registry);
+        let first = Counters {
+            requests: 1,
+            answers: 2,
+            answers_limited: 3,
+            probes: 4,
+            announcements: 5,
+            conflicts: 6,
+            defences: 7,
+            own_frames: 8,
+            overflows: 9,
+        };
+        l2.add(&first, &Counters::default());
+        l2.add(&Counters { overflows: 10, ..first }, &first);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let told = [
+            ("requests", 1),
+            ("answers", 2),
+            ("answers_limited", 3),
+            ("probes", 4),
+            ("gratuitous", 5),
+            ("conflicts", 6),
+            ("defences", 7),
+            ("own_frames", 8),
+            ("overflows", 10),
+        ];
+        for (name, count) in told {
+            let line = format!("roadstead_l2_{name}_total {count}\n");
+            assert!(text.contains(&line), "no {line}in\n{text}");
+        }
     }
 }

@@ -80,12 +80,4 @@ impl Snapshot {
     pub fn is_in_doubt(&self) -> bool {
         self.sources.values().any(|state| matches!(state, SourceState::Doubtful { .. }))
     }
-
-    /// The nodes of one source.
-    pub fn nodes_of<'a>(
-        &'a self,
-        source: &'a SourceName,
-    ) -> impl Iterator<Item = &'a Arc<Node>> + 'a {
-        self.nodes.values().filter(move |node| node.key.source == *source)
-    }
 }

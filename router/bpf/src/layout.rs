@@ -338,7 +338,6 @@ plain! {
 pub(crate) mod sweep_kind {
     pub(crate) const EXPIRED: u32 = 1;
     pub(crate) const ORPHANS: u32 = 2;
-    pub(crate) const ALL: u32 = 3;
 }
 
 /// Keys at most in one run of the sweep program.

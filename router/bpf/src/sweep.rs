@@ -99,28 +99,6 @@ impl Dataplane {
         Ok(self.run_sweep(0, sweep_kind::EXPIRED)?.now)
     }
 
-    /// Deletes every flow of a backend that `which` names: a drain's deadline is over.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn end_flows(
-        &self,
-        which: impl Fn(BackendId, FrontendId) -> bool,
-    ) -> Result<u64, MapError> {
-        let mut walk = Walk::default();
-        let mut deleted = 0_u64;
-        while !walk.done {
-            let mut named = Vec::new();
-            self.flows.walk(&mut walk, &mut |key, flow| {
-                if which(flow.backend, key.frontend) {
-                    named.push(key);
-                }
-            })?;
-            deleted = deleted.saturating_add(self.sweep_named(&named, sweep_kind::ALL)?);
-        }
-        Ok(deleted)
-    }
-
     fn sweep_expired(&self, walk: &mut Walk, found: &mut Swept) -> Result<u64, MapError> {
         let now = self.now()?;
         let timeouts = self.timeouts();

@@ -82,21 +82,6 @@ fn a_sweep_tells_what_flows_refer_to() {
 }
 
 #[test]
-fn a_drain_whose_deadline_is_over_ends_the_flows_of_its_node_alone() {
-    let rig = Rig::serving();
-    let [v4, _] = families();
-    for port in 3_000..3_100 {
-        Talk::new(&rig, v4, port).handshake();
-    }
-    let before = sweep(&rig).backends;
-    let ended = rig.dataplane.end_flows(|backend, _| backend == 0).expect("end");
-    assert_eq!(ended, before[&0]);
-    let after = sweep(&rig).backends;
-    assert!(!after.contains_key(&0));
-    assert_eq!(after[&1], before[&1]);
-}
-
-#[test]
 fn a_full_table_is_swept_in_slices() {
     let rig = Rig::serving_flows(16_384);
     let [v4, v6] = families();
