@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use roadstead_daemon::publish::Publisher;
+use roadstead_daemon::{publish::Publisher, words::chain};
 use roadstead_model::{
     Snapshot,
     config::Config,
@@ -37,6 +37,10 @@ use crate::{
 /// Rounds of "released, so somebody waits no longer" in one step. Each round frees at least one
 /// address, and what is left over is done in the next step.
 const ROUNDS: usize = 64;
+
+/// What a disk that refuses means.
+pub(crate) const WHILE_THE_DISK_REFUSES: &str =
+    "what is announced stays, withdrawals go on, what is new waits until the disk takes it";
 
 /// Everything the speaker knows and has decided.
 pub(crate) struct Control {
@@ -149,7 +153,7 @@ impl Control {
         let (outcome, verdict) = self.decide();
         let failed = self.publish(&outcome, &verdict).err();
         if let Some(error) = &failed {
-            tracing::error!(error = %error, "nothing new is announced until the disk takes it");
+            tracing::error!(error = %chain(error), "{WHILE_THE_DISK_REFUSES}");
         }
         let wanted = match failed {
             None => self.wanted(&verdict),

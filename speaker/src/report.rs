@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use roadstead_daemon::{VERSION, state::StateError};
+use roadstead_daemon::{VERSION, state::StateError, words::chain};
 use roadstead_model::{
     ServiceKey,
     local::{Announced, DaemonStatus, SpeakerService, SpeakerStatus},
@@ -13,7 +13,7 @@ use roadstead_model::{
 };
 use roadstead_speaker_core::{gate::Verdict, ipam::Outcome};
 
-use crate::control::Control;
+use crate::control::{Control, WHILE_THE_DISK_REFUSES};
 
 /// The status before the first step.
 pub(crate) fn nothing_yet() -> SpeakerStatus {
@@ -107,7 +107,8 @@ fn object_refused(why: &str, held: &[IpAddr]) -> Condition {
 fn daemon(control: &Control, disk: Option<&StateError>) -> DaemonStatus {
     let mut conditions = Vec::new();
     if let Some(error) = disk {
-        conditions.push(wrong("StateWritten", "DiskRefuses", error.to_string()));
+        let message = format!("{}; {WHILE_THE_DISK_REFUSES}", chain(error));
+        conditions.push(wrong("StateWritten", "DiskRefuses", message));
     }
     if let Some(message) = &control.damaged_ledger {
         conditions.push(wrong("LedgerWhole", "Damaged", message.clone()));

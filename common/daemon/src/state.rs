@@ -28,9 +28,22 @@ pub enum StateError {
         /// Where and why.
         source: serde_json::Error,
     },
-    /// The file cannot be written (disk full, read-only).
+    /// The file cannot be written (disk full, read-only). On a full disk the next one may get through,
+    /// where what it replaces makes room for it.
     #[error("cannot write {}; the last good one stays", path.display())]
     Write {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The file is replaced, but the disk has not confirmed it.
+    #[error(
+        "{} is replaced, but its directory cannot be synced: a power failure may bring back the one \
+         before it",
+        path.display()
+    )]
+    Sync {
         /// Which.
         path: PathBuf,
         /// What the kernel said.
@@ -64,7 +77,8 @@ pub fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
 /// Replaces a state file: written beside it, synced, renamed over it, the directory synced.
 ///
 /// # Errors
-/// When any of these fails; the old file is then still there, whole.
+/// [`StateError::Write`]: the old file is still there, whole. [`StateError::Sync`]: the new one is
+/// there, and not yet safe.
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
     let mut text = serde_json::to_vec(value)
         .map_err(|error| StateError::Write { path: path.to_path_buf(), source: error.into() })?;
@@ -83,7 +97,8 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     file.write_all(bytes).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+    let unsafe_yet = |source| StateError::Sync { path: path.to_path_buf(), source };
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(unsafe_yet)
 }
 
 #[cfg(test)]

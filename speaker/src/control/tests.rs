@@ -170,6 +170,24 @@ fn an_empty_ledger_is_told_once_the_sources_were_read() {
 }
 
 #[test]
+fn a_disk_that_refuses_is_told_with_its_cause_and_what_it_means() {
+    let mut machine = Machine::new();
+    machine.read_sources();
+    machine.toggle("a");
+    machine.refuse(true);
+    assert!(machine.step().vips.is_empty(), "published, and not on the disk");
+    let status = machine.control.as_ref().unwrap().status();
+    let told =
+        &status.daemon.conditions.iter().find(|c| c.reason == "DiskRefuses").unwrap().message;
+    assert!(told.contains("ledger.json") && told.contains("No such file"), "{told}");
+    assert!(told.ends_with(WHILE_THE_DISK_REFUSES), "{told}");
+    machine.refuse(false);
+    assert_eq!(machine.step().vips.len(), 1);
+    let status = machine.control.as_ref().unwrap().status();
+    assert!(status.daemon.conditions.iter().all(|c| c.reason != "DiskRefuses"));
+}
+
+#[test]
 fn a_change_of_the_ledger_alone_is_written() {
     let mut machine = Machine::new();
     machine.read_sources();
