@@ -84,17 +84,18 @@ pub(crate) fn merge(layers: &[Layer]) -> Result<Map<String, Value>, ConfigError>
         layer.table.retain(|key, _| SECTIONS.contains(&&**key) || LISTS.contains(&&**key));
         for key in LISTS {
             if let Some(ValueKind::Array(items)) = layer.table.get_mut(key).map(|v| &mut v.kind) {
-                let all = lists.entry(key.to_owned()).or_default();
-                all.append(items);
-                items.clone_from(all);
+                lists.entry(key.to_owned()).or_default().append(items);
+                layer.table.remove(key);
             }
         }
         builder = builder.add_source(layer);
     }
-    match builder.build()?.cache.kind {
-        ValueKind::Table(table) => Ok(table),
-        _ => Ok(Map::new()),
+    let ValueKind::Table(mut table) = builder.build()?.cache.kind else { return Ok(Map::new()) };
+    for (key, items) in lists {
+        // What is no array at all stays, to be told.
+        table.entry(key).or_insert_with(|| Value::new(None, ValueKind::Array(items)));
     }
+    Ok(table)
 }
 
 impl config::Source for Layer {
