@@ -13,6 +13,7 @@
 //! A state machine without a clock: [`Health::poll_probe`] yields what to send,
 //! [`Health::handle_result`] takes the outcome, [`Health::next_deadline`] says when to look again.
 
+pub mod answer;
 mod budget;
 mod probe;
 mod subject;
