@@ -8,6 +8,7 @@
  * the kernel carries a sum of the whole packet, which must follow the change. */
 
 #include "csum.h"
+#include "hash.h"
 #include "kernel.h"
 #include "parse.h"
 
@@ -25,6 +26,15 @@ static __always_inline sum_t rewrite_address_change(const struct packet *packet,
            sum_change_address(&packet->destination, to->destination);
 }
 
+/* Senders that look like one to their receiver may have chosen the same identification, and their
+ * fragments would be put together (RFC 6864 section 5.3): who sent it is mixed in. */
+static __always_inline sum_t rewrite_identification(const struct packet *packet, struct iphdr *ip)
+{
+    __be16 before = ip->id;
+    ip->id = before ^ (__u16)(hash_address(settings.seed, &packet->source) >> 48);
+    return sum_change16(before, ip->id);
+}
+
 static __always_inline bool rewrite_v4(struct packet *packet, const struct endpoints *to,
                                        sum_t change)
 {
@@ -36,6 +46,8 @@ static __always_inline bool rewrite_v4(struct packet *packet, const struct endpo
     ip->ttl--;
     /* The hop limit is the upper half of a 16-bit word of the header, in network order. */
     change += sum_change16(bpf_htons(1 << 8), 0);
+    if (packet->fragment != FRAGMENT_NONE)
+        change += rewrite_identification(packet, ip);
     ip->check = checksum_change(ip->check, change);
     return true;
 }

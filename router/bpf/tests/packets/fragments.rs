@@ -72,6 +72,25 @@ fn a_datagram_in_fragments_goes_there_and_back() {
 }
 
 #[test]
+fn fragments_of_two_clients_are_never_one_datagram() {
+    let rig = Rig::serving();
+    let mut other = V4;
+    other.client = V4.router;
+    let ids = [V4, other].map(|family| {
+        let ip = Ip::new(family.client, family.vip);
+        let datagram = frame::datagram(
+            family.client_at(CLIENT_PORT),
+            family.vip_at(DNS),
+            &frame::bytes(1_300),
+        );
+        let outcomes = from_client(&rig, &family, &ip, frame::UDP, &datagram);
+        assert_eq!(Seen::parse(&family.udp(&rig, DNS, b"?")).id, ip.id, "both choose the same");
+        reassembled(&outcomes).id
+    });
+    assert_ne!(ids[0], ids[1], "the node knows both by one address");
+}
+
+#[test]
 fn a_segment_in_fragments_belongs_to_its_connection() {
     for family in FAMILIES {
         let rig = Rig::serving();

@@ -401,12 +401,16 @@ impl Settings<'_> {
 
 /// The index of an address in `settings.classes`, as `c/hash.h` has it.
 fn class_of(of: IpAddr) -> usize {
+    usize::try_from((hash_of(of) & 0xffff_ffff) % 16_384).expect("an index")
+}
+
+/// `hash_address` of `c/hash.h`, with a seed of zero.
+pub(crate) fn hash_of(of: IpAddr) -> u64 {
     let bytes = address(of);
     let mix = |hash: u64, half: &[u8]| {
         let value = u64::from_ne_bytes(half.try_into().expect("8 bytes"));
         let hash = (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         hash ^ hash >> 32
     };
-    let hash = mix(mix(0, &bytes[..8]), &bytes[8..]) & 0xffff_ffff;
-    usize::try_from(hash % 16_384).expect("an index")
+    mix(mix(0, &bytes[..8]), &bytes[8..])
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::view::{Fragment, View, number};
-use crate::frame;
+use crate::{frame, world};
 
 /// Where a packet comes from and goes to.
 #[derive(Clone, Copy, Debug)]
@@ -76,10 +76,23 @@ fn transport(bytes: &mut [u8], l4: usize, protocol: u8, ports: [u16; 2], change:
     put(bytes, at, if none { 0xffff } else { checksum });
 }
 
+/// Mixes who sent a fragment into its IPv4 identification.
+fn identification(bytes: &mut [u8], sender: IpAddr) {
+    let mixed = u16::try_from(world::hash_of(sender) >> 48).expect("16 bits").to_ne_bytes();
+    let before = [bytes[4], bytes[5]];
+    let after = [before[0] ^ mixed[0], before[1] ^ mixed[1]];
+    bytes[4..6].copy_from_slice(&after);
+    let checksum = number(bytes, 10).expect("a header");
+    put(bytes, 10, Change::default().of(&before, &after).apply(checksum));
+}
+
 /// The packet with new ends, a hop further.
 pub(crate) fn translated(view: &View, to: &Ends) -> Vec<u8> {
     let mut bytes = view.bytes.clone();
     let change = header(&mut bytes, (to.source.0, to.destination.0), true);
+    if view.source.is_ipv4() && view.fragment != Fragment::None {
+        identification(&mut bytes, view.source);
+    }
     if view.fragment != Fragment::Later {
         let ports = [to.source.1, to.destination.1];
         transport(&mut bytes, view.l4, view.protocol, ports, change);
