@@ -45,9 +45,13 @@ pub(super) fn plan(
             continue;
         };
         ids.take(row.address, id);
-        row.backend = Some(id);
-        wanted.entry(id).or_insert(Backend { state: mode(inputs, row, panic), ..way });
+        // A row that drains has no share, whoever else has its address.
+        row.backend = matches!(row.standing, Standing::Usable(_)).then_some(id);
+        let state = mode(inputs, row, panic);
+        let backend = wanted.entry(id).or_insert(Backend { state, ..way });
+        backend.state = better(backend.state, state);
     }
+    problems.extend(nodes.told_of_shared());
     keep_referenced(inputs, &mut wanted);
     wanted
 }
@@ -117,6 +121,17 @@ fn mode(inputs: &Inputs<'_>, row: &super::nodes::Row, panic: bool) -> BackendMod
     }
     let unhealthy = inputs.health.node(row.address, inputs.now).state == BackendState::Unhealthy;
     if unhealthy && !panic { BackendMode::Doubtful } else { BackendMode::Active }
+}
+
+/// The mode of an address that two Nodes have: flows end when none of them is served any more, in
+/// whichever order their names come (S4).
+fn better(one: BackendMode, other: BackendMode) -> BackendMode {
+    let rank = |mode: BackendMode| match mode {
+        BackendMode::Active => 0_u8,
+        BackendMode::Doubtful => 1,
+        BackendMode::Gone => 2,
+    };
+    if rank(one) <= rank(other) { one } else { other }
 }
 
 /// Backends without a Node: their flows stay until the drain is over or the address is dead, then

@@ -79,6 +79,29 @@ impl Nodes {
         self.by_source.get(&(source.clone(), family)).map_or(&[], Vec::as_slice)
     }
 
+    /// The nodes that have each address, where that is more than one.
+    pub(super) fn shared(&self) -> BTreeMap<IpAddr, BTreeSet<&NodeKey>> {
+        let mut holders: BTreeMap<IpAddr, BTreeSet<&NodeKey>> = BTreeMap::new();
+        let usable = self.rows.iter().filter(|row| !matches!(row.standing, Standing::Refused(_)));
+        for row in usable {
+            holders.entry(row.address).or_default().insert(&row.node);
+        }
+        holders.retain(|_, nodes| nodes.len() > 1);
+        holders
+    }
+
+    /// A problem for each address that several nodes have, with all their names.
+    pub(super) fn told_of_shared(&self) -> Vec<String> {
+        let told = |(address, nodes): (IpAddr, BTreeSet<&NodeKey>)| {
+            let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+            format!(
+                "{} have one address, {address}: it is served as long as one of them is; delete the Node that is no longer there",
+                names.join(" and ")
+            )
+        };
+        self.shared().into_iter().map(told).collect()
+    }
+
     /// Whether so many node addresses fail their probes that the probes are not believed (S3).
     pub(super) fn panic(&self, threshold: u8) -> bool {
         let usable = self.rows.iter().filter_map(|row| match &row.standing {

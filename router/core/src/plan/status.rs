@@ -1,9 +1,12 @@
 //! What people see: every Service with its backends, every node, each with the reason for its state.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use roadstead_model::{
-    Family, Protocol,
+    Family, NodeKey, Protocol,
     local::{
         Assignment, BackendState, BackendStatus, NodeStatus, PortClaim, PortStatus, RouterService,
         ServiceServing, Serving,
@@ -148,6 +151,7 @@ fn node_state(row: &Row) -> (BackendState, String) {
 /// One line per node: the best of its addresses, with what stands against the others.
 fn node_statuses(inputs: &Inputs<'_>, nodes: &Nodes) -> Vec<NodeStatus> {
     let of_node = |key| nodes.rows.iter().filter(move |row| row.node == key);
+    let shared = nodes.shared();
     inputs
         .snapshot
         .nodes
@@ -159,6 +163,7 @@ fn node_statuses(inputs: &Inputs<'_>, nodes: &Nodes) -> Vec<NodeStatus> {
             let mut reasons: Vec<String> =
                 states.into_iter().map(|(_, reason)| reason).filter(|r| !r.is_empty()).collect();
             reasons.dedup();
+            reasons.extend(shares_with(&node.key, &shared));
             if best.is_none() {
                 reasons.push("it has no InternalIP address".to_owned());
             }
@@ -171,6 +176,19 @@ fn node_statuses(inputs: &Inputs<'_>, nodes: &Nodes) -> Vec<NodeStatus> {
             }
         })
         .collect()
+}
+
+/// The nodes that have an address of this one, too.
+fn shares_with<'a>(
+    key: &'a NodeKey,
+    shared: &'a BTreeMap<IpAddr, BTreeSet<&NodeKey>>,
+) -> impl Iterator<Item = String> + 'a {
+    let own = shared.iter().filter(move |(_, nodes)| nodes.contains(key));
+    own.map(move |(address, nodes)| {
+        let others = nodes.iter().filter(|node| **node != key);
+        let others: Vec<String> = others.map(ToString::to_string).collect();
+        format!("its address {address} is that of {} too", others.join(" and "))
+    })
 }
 
 /// Which of a node's addresses speaks for it: the one that serves best.

@@ -14,6 +14,7 @@ use crate::{
     maps::{BackendMode, FrontendKey, NextHop, Op, Snat},
 };
 
+mod duplicates;
 mod families;
 mod scale;
 mod subjects;
