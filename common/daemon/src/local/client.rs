@@ -16,7 +16,8 @@ use tokio::{net::UnixStream, time::timeout};
 
 use crate::publish::LONG_POLL;
 
-/// Largest answer: a status of 5,000 Services on 100 nodes is about 100 MB at worst.
+/// Largest answer where nothing else is said: a status of 5,000 Services on 100 nodes is about 100 MB
+/// at worst.
 const BODY: usize = 256 * 1024 * 1024;
 /// How long an answer may take: a long poll and a little.
 const PATIENCE: Duration = Duration::from_secs(LONG_POLL.as_secs() + 5);
@@ -25,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(LONG_POLL.as_secs() + 5);
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
+    most: usize,
 }
 
 /// Why there is no answer.
@@ -54,7 +56,12 @@ pub enum ClientError {
 impl Client {
     /// A client of the daemon that listens on `socket`. Connects with each call.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into() }
+        Self { socket: socket.into(), most: BODY }
+    }
+
+    /// This client with another bound on an answer, in bytes: a larger one is an error (S7).
+    pub fn at_most(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// The socket asked.
@@ -121,7 +128,7 @@ impl Client {
         let answer = async {
             let response = sender.send_request(request).await?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), BODY).collect().await;
+            let body = Limited::new(response.into_body(), self.most).collect().await;
             Ok::<_, hyper::Error>((status, body))
         };
         tokio::pin!(connection);

@@ -10,6 +10,9 @@ use crate::publish::{Generation, Seen};
 
 /// Pause after a failed call: a daemon is restarted within a second, and is asked soon after.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Largest value: 5,000 Services are some 5 MB. A daemon that holds values has room for it several
+/// times over, as text and as what it is read into.
+const MOST: usize = 32 * 1024 * 1024;
 
 /// Tells `hear` each value at `path` and each failed call, for ever. After a failure the value is
 /// asked for anew, whatever its generation. Cancelling is safe at any point.
@@ -17,6 +20,7 @@ pub async fn follow<T>(client: Client, path: &str, mut hear: impl FnMut(Result<T
 where
     T: DeserializeOwned + Generation,
 {
+    let client = client.at_most(MOST);
     let mut after = None;
     loop {
         let path = match after {

@@ -8,7 +8,7 @@ use std::{
     io,
     os::{
         fd::AsRawFd,
-        unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+        unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -33,10 +33,13 @@ use tokio::{
     net::{UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::timeout,
+    time::{interval, timeout},
 };
 
-use crate::publish::{LONG_POLL, Seen};
+use crate::{
+    publish::{LONG_POLL, Seen},
+    words::chain,
+};
 
 /// Largest request body.
 const BODY: usize = 64 * 1024;
@@ -149,27 +152,48 @@ pub struct ServerError {
     source: io::Error,
 }
 
+/// How often the server looks whether its socket can still be found.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// A bound local socket.
 #[derive(Debug)]
 pub struct Server {
+    path: PathBuf,
     listener: UnixListener,
+    /// Device and inode of the socket.
+    place: (u64, u64),
 }
 
 impl Server {
     /// Binds the socket, in place of one that a killed daemon left behind. The caller holds the
-    /// daemon's [`crate::lock::DirectoryLock`]; whose lock was deleted may serve there all the same.
+    /// daemon's [`crate::lock::DirectoryLock`]; a copy with another state directory may serve there all the same.
     ///
     /// # Errors
     /// When the directory or the socket cannot be made, or somebody serves there.
     pub fn bind(path: &Path) -> Result<Self, ServerError> {
-        let listener =
-            open(path).map_err(|source| ServerError { path: path.to_path_buf(), source })?;
-        Ok(Self { listener })
+        let opened = open(path).and_then(|listener| Ok((listener, place(path)?)));
+        let (listener, place) =
+            opened.map_err(|source| ServerError { path: path.to_path_buf(), source })?;
+        Ok(Self { path: path.to_path_buf(), listener, place })
+    }
+
+    /// Somebody who empties the runtime directory would else make the daemon deaf until a restart.
+    fn look(&mut self) {
+        if place(&self.path).is_ok_and(|place| place == self.place) {
+            return;
+        }
+        match Self::bind(&self.path) {
+            Ok(server) => {
+                tracing::warn!(socket = %self.path.display(), "the local socket was gone and is made again");
+                *self = server;
+            }
+            Err(error) => tracing::warn!(error = chain(&error), "the local socket is gone"),
+        }
     }
 
     /// Answers every call by `handle`, for ever. Dropping the future closes every connection; a
     /// call that was being answered is cut off, and its client asks again.
-    pub async fn serve<F, R>(self, handle: F)
+    pub async fn serve<F, R>(mut self, handle: F)
     where
         F: Fn(Call) -> R + Send + Sync + 'static,
         R: Future<Output = Answer> + Send + 'static,
@@ -178,9 +202,17 @@ impl Server {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut users = Users::default();
         let mut connections = JoinSet::new();
+        let mut look = interval(LOOK);
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
-            let stream = match self.listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = look.tick() => {
+                    self.look();
+                    continue;
+                }
+            };
+            let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     // Out of file descriptors, mostly: waiting is all that can be done.
@@ -232,6 +264,10 @@ fn open(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     Ok(listener)
+}
+
+fn place(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|socket| (socket.dev(), socket.ino()))
 }
 
 /// Whether somebody listens, also where the queue of those who wait is full.

@@ -129,3 +129,38 @@ async fn a_socket_that_is_served_is_left_to_its_daemon_and_one_left_behind_is_re
     drop(first);
     Server::bind(&socket).unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_somebody_removed_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("run/local.sock");
+    let server = Server::bind(&socket).unwrap();
+    let (_publisher, assignments) = published(Assignments { generation: 7, ..Default::default() });
+    let serving = tokio::spawn(server.serve(move |call| handle(call, assignments.clone())));
+    std::fs::remove_dir_all(directory.path().join("run")).unwrap();
+    let client = Client::new(&socket);
+    let answer = loop {
+        match client.get::<Assignments>("/v1/assignments").await {
+            // The clock stands still but for this.
+            Err(ClientError::Unreachable { .. }) => {
+                tokio::time::advance(std::time::Duration::from_secs(1)).await;
+            }
+            answer => break answer,
+        }
+    };
+    assert_eq!(answer.unwrap().generation, 7);
+    serving.abort();
+}
+
+#[tokio::test]
+async fn an_answer_above_its_bound_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("local.sock");
+    let server = Server::bind(&socket).unwrap();
+    let (_publisher, assignments) = published(Assignments::default());
+    let serving = tokio::spawn(server.serve(move |call| handle(call, assignments.clone())));
+    let client = Client::new(&socket).at_most(10);
+    let answer = client.get::<Assignments>("/v1/assignments").await;
+    assert!(matches!(answer, Err(ClientError::Broken { .. })), "{answer:?}");
+    serving.abort();
+}
