@@ -104,6 +104,21 @@ impl Dataplane {
         attached.map(drop).map_err(|source| refused(ifindex, io::Error::other(source)))
     }
 
+    /// Puts the program in the place of the one that an earlier load attached to the clsact qdisc:
+    /// one step of the kernel, so that every packet meets one of the two. Returns those legs.
+    pub(crate) fn replace_clsact(&self) -> Result<Vec<u32>, Error> {
+        let listed = nix::net::if_::if_nameindex()
+            .map_err(|errno| Error::kernel("list the interfaces")(errno.into()))?;
+        let interfaces = listed.iter().map(|interface| interface.index());
+        let attached: Vec<u32> =
+            interfaces.filter(|ifindex| self.clsact(*ifindex).query().is_ok()).collect();
+        for ifindex in &attached {
+            let replaced = self.clsact(*ifindex).attach();
+            replaced.map_err(|source| refused(*ifindex, io::Error::other(source)))?;
+        }
+        Ok(attached)
+    }
+
     fn detach_clsact(&self, ifindex: u32) -> Result<(), Error> {
         let mut hook = self.clsact(ifindex);
         if hook.query().is_err() {

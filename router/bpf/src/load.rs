@@ -77,12 +77,16 @@ pub fn load(pins: &Pins, capacity: &Capacity, options: &Options) -> Result<Loade
     let mut object = object.load().map_err(load_refused("the programs"))?;
     pin_maps(&mut object, pins)?;
     pin_programs(&object, pins, PROGRAMS)?;
-    let replaced = replace_programs(pins)?;
+    let mut replaced = replace_programs(pins)?;
     let host_traffic = options.host_traffic && host::load_or_warn(pins);
     if let Some((uid, gid)) = options.owner {
         pins.give_to(uid, gid).map_err(Error::kernel("hand the pins to the router's user"))?;
     }
     let dataplane = Dataplane::open(pins)?;
+    if kept_maps && replaced.is_empty() {
+        // An earlier load made links for all legs or, before Linux 6.6, for none.
+        replaced = dataplane.replace_clsact()?;
+    }
     dataplane.settle(options, kept_maps)?;
     Ok(Loaded { capacity: dataplane.capacity_of_maps(), kept_maps, replaced, host_traffic })
 }

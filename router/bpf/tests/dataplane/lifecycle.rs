@@ -93,3 +93,24 @@ fn an_attached_leg_is_found_by_the_older_way_too() {
     rig.dataplane.detach(rig.lan.0).expect("detach");
     assert!(!rig.dataplane.is_attached(rig.lan.0));
 }
+
+#[test]
+fn a_load_replaces_the_program_that_was_attached_the_older_way() {
+    let rig = Rig::empty();
+    rig.dataplane.attach_clsact(rig.lan.0).expect("clsact");
+    let before = filters(&rig);
+    let again = load_small(&rig.pins);
+    assert_eq!(again.replaced, [rig.lan.0]);
+    let after = filters(&rig);
+    assert_eq!(after.matches(" direct-action ").count(), 1, "{after}");
+    assert_ne!(before, after, "the same program as before");
+}
+
+/// What the kernel says of the filters at ingress, with the numbers of their programs.
+fn filters(rig: &Rig) -> String {
+    let name = nix::net::if_::if_indextoname(rig.lan.0).expect("a name");
+    let tc = std::process::Command::new("tc")
+        .args(["filter", "show", "dev", name.to_str().expect("text"), "ingress"])
+        .output();
+    String::from_utf8(tc.expect("tc").stdout).expect("text")
+}
