@@ -42,8 +42,8 @@ pub use directory::{Directory, EMPTY_GRACE};
 pub use object::{Content, Foreign, Item, Object, ObjectId, Parsed, Reading, Slice};
 pub use parse::{MAX_OBJECTS, MAX_PROBLEMS, parse_file};
 pub use scan::{
-    FileId, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, ReadError, Scan, Stamp, is_manifest, read,
-    scan,
+    FileId, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Overflow, ReadError, Scan, Stamp,
+    is_manifest, read, scan,
 };
 pub use tracker::Timing;
 pub use worker::check;

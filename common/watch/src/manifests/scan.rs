@@ -1,8 +1,8 @@
 //! What is in a directory: names and stamps, no contents.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    ffi::OsStr,
+    collections::{BTreeMap, BTreeSet, HashSet},
+    ffi::{OsStr, OsString},
     fs::{self, Metadata},
     io::{self, Read},
     os::unix::{
@@ -18,8 +18,11 @@ use nix::libc::O_NONBLOCK;
 pub const MAX_FILE_BYTES: u64 = 8 << 20;
 /// Most bytes of all files of a directory taken together.
 pub const MAX_TOTAL_BYTES: u64 = 32 << 20;
-/// Most files of a directory.
+/// Most files of a directory: manifests that are read, and paths that are named as not readable.
 pub const MAX_FILES: usize = 10_000;
+/// Most names of one directory that are looked at, the first in order: a directory of millions of
+/// files must not fill the memory.
+pub(super) const MAX_NAMES: usize = 50_000;
 /// Most directories that are entered: a link to `/` must not have the whole machine walked.
 pub(super) const MAX_DIRECTORIES: usize = 1_000;
 /// Deepest subdirectory.
@@ -54,8 +57,56 @@ pub struct Scan {
     pub directories: BTreeMap<PathBuf, FileId>,
     /// Directories and links that cannot be followed, with why. What was below them is in doubt.
     pub unreadable: BTreeMap<PathBuf, String>,
-    /// Files that are not read because there is too much, with why.
+    /// Files that are not read because those before them take too many bytes, with why.
     pub excess: BTreeMap<PathBuf, String>,
+    /// What there is beyond [`MAX_FILES`]: counted, and not kept by name.
+    pub overflow: Option<Overflow>,
+}
+
+/// Manifests beyond the most that a directory may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// The first of them, in the order of paths.
+    pub first: PathBuf,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Overflow {
+    /// Whether a path is one of them, as far as that is known: every path from the first on.
+    pub fn may_hold(&self, path: &Path) -> bool {
+        path >= self.first.as_path()
+    }
+
+    /// For people.
+    pub fn why(&self) -> String {
+        let Self { first, count } = self;
+        format!(
+            "{count} files too many, from {} on: {MAX_FILES} are read; split the directory",
+            first.display()
+        )
+    }
+}
+
+impl Scan {
+    /// Whether a file may be there although it is not among [`Self::files`]: one of too much, or
+    /// in a part that cannot be read.
+    pub fn may_hold(&self, path: &Path) -> bool {
+        self.is_too_much(path) || path.ancestors().any(|above| self.unreadable.contains_key(above))
+    }
+
+    /// Whether a file is not read because there is too much.
+    pub fn is_too_much(&self, path: &Path) -> bool {
+        self.excess.contains_key(path)
+            || self.overflow.as_ref().is_some_and(|overflow| overflow.may_hold(path))
+    }
+
+    /// What is in doubt, with why; `root` stands for what is not kept by name.
+    pub fn doubts(&self, root: &Path) -> BTreeMap<PathBuf, String> {
+        let overflow = self.overflow.as_ref().map(|it| (root.to_path_buf(), it.why()));
+        let unreadable = self.unreadable.iter().map(|(path, why)| (path.clone(), why.clone()));
+        unreadable.chain(overflow).collect()
+    }
 }
 
 /// Lists a directory and everything below it, symbolic links followed, each directory once.
@@ -68,13 +119,15 @@ pub fn scan(root: &Path) -> io::Result<Scan> {
         directories: HashSet::new(),
         files: HashSet::new(),
         full: false,
+        entries: 0,
+        bytes: 0,
     };
     let metadata = fs::metadata(root)?;
     if !metadata.is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
     }
     walk.directory(root, &metadata, 0)?;
-    Ok(walk.bounded())
+    Ok(walk.scan)
 }
 
 /// A single file, as a scan of nothing else.
@@ -167,6 +220,10 @@ struct Walk {
     files: HashSet<FileId>,
     /// Whether [`MAX_DIRECTORIES`] was reached.
     full: bool,
+    /// Paths that were kept, against [`MAX_FILES`].
+    entries: usize,
+    /// Bytes of the files that were kept.
+    bytes: u64,
 }
 
 impl Walk {
@@ -174,23 +231,19 @@ impl Walk {
         if !self.directories.insert(FileId::of(metadata)) {
             return Ok(());
         }
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(path)? {
-            paths.push(entry?.path());
-        }
-        paths.sort();
+        let names = Names::of(path)?;
         self.scan.directories.insert(path.to_path_buf(), FileId::of(metadata));
-        for path in paths {
-            self.entry(path, depth);
+        for name in &names.first {
+            self.entry(path.join(name), depth);
+        }
+        if let Some(next) = names.next {
+            self.overflow(path.join(next), names.manifests_left_out);
         }
         Ok(())
     }
 
     fn entry(&mut self, path: PathBuf, depth: usize) {
         let Some(name) = path.file_name() else { return };
-        if name.as_bytes().starts_with(b".") {
-            return;
-        }
         let manifest = is_manifest(name);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => self.subdirectory(path, &metadata, depth),
@@ -205,7 +258,7 @@ impl Walk {
         let below = depth.saturating_add(1);
         if below > MAX_DEPTH {
             let why = format!("more than {MAX_DEPTH} directories deep, not read");
-            self.scan.unreadable.insert(path, why);
+            self.in_doubt(path, why);
         } else if self.directories.len() >= MAX_DIRECTORIES {
             self.too_many(path);
         } else if let Err(error) = self.directory(&path, metadata, below) {
@@ -222,9 +275,20 @@ impl Walk {
         }
     }
 
+    /// Files come in the order of their paths, so that what is too much is taken from the end.
     fn file(&mut self, path: PathBuf, metadata: &Metadata) {
         let stamp = Stamp::of(metadata);
-        if self.files.insert(stamp.file) {
+        if self.files.contains(&stamp.file) || !self.has_room(&path) {
+            return;
+        }
+        self.files.insert(stamp.file);
+        let too_large = stamp.size > MAX_FILE_BYTES;
+        let grown = self.bytes.saturating_add(if too_large { 0 } else { stamp.size });
+        if grown > MAX_TOTAL_BYTES {
+            let why = format!("the files before it take {} MiB already", MAX_TOTAL_BYTES >> 20);
+            self.scan.excess.insert(path, why);
+        } else {
+            self.bytes = grown;
             self.scan.files.insert(path, stamp);
         }
     }
@@ -234,33 +298,70 @@ impl Walk {
     fn unreadable(&mut self, path: PathBuf, error: &io::Error) {
         let missing = error.kind() == io::ErrorKind::NotFound;
         if !missing {
-            self.scan.unreadable.insert(path, format!("cannot be read: {error}"));
+            self.in_doubt(path, format!("cannot be read: {error}"));
         } else if fs::symlink_metadata(&path).is_ok() {
-            self.scan.unreadable.insert(path, "the link leads nowhere".to_owned());
+            self.in_doubt(path, "the link leads nowhere".to_owned());
         }
     }
 
-    /// Takes out what is more than the budgets allow, from the end.
-    fn bounded(mut self) -> Scan {
-        let mut total = 0_u64;
-        let mut count = 0_usize;
-        let mut kept = BTreeMap::new();
-        for (path, stamp) in std::mem::take(&mut self.scan.files) {
-            let grown = total.saturating_add(stamp.size);
-            if count >= MAX_FILES {
-                let why = format!("one of more than {MAX_FILES} files");
-                self.scan.excess.insert(path, why);
-            } else if grown > MAX_TOTAL_BYTES && stamp.size <= MAX_FILE_BYTES {
-                let why = format!("the files before it take {} MiB already", MAX_TOTAL_BYTES >> 20);
-                self.scan.excess.insert(path, why);
-            } else {
-                total = if stamp.size <= MAX_FILE_BYTES { grown } else { total };
-                count = count.saturating_add(1);
-                kept.insert(path, stamp);
+    fn in_doubt(&mut self, path: PathBuf, why: String) {
+        if self.has_room(&path) {
+            self.scan.unreadable.insert(path, why);
+        }
+    }
+
+    /// Whether one more path may be kept; if not, it is counted.
+    fn has_room(&mut self, path: &Path) -> bool {
+        let room = self.entries < MAX_FILES;
+        if room {
+            self.entries = self.entries.saturating_add(1);
+        } else {
+            self.overflow(path.to_path_buf(), 1);
+        }
+        room
+    }
+
+    fn overflow(&mut self, path: PathBuf, count: usize) {
+        let overflow = self.scan.overflow.get_or_insert(Overflow { first: path, count: 0 });
+        overflow.count = overflow.count.saturating_add(count);
+    }
+}
+
+/// The names in one directory, in order.
+#[derive(Default)]
+struct Names {
+    /// At most [`MAX_NAMES`], the first ones.
+    first: BTreeSet<OsString>,
+    /// The first that is not among them.
+    next: Option<OsString>,
+    /// How many of those that are not among them are manifests by name.
+    manifests_left_out: usize,
+}
+
+impl Names {
+    fn of(path: &Path) -> io::Result<Self> {
+        let mut names = Self::default();
+        for entry in fs::read_dir(path)? {
+            let name = entry?.file_name();
+            if !name.as_bytes().starts_with(b".") {
+                names.add(name);
             }
         }
-        self.scan.files = kept;
-        self.scan
+        Ok(names)
+    }
+
+    fn add(&mut self, name: OsString) {
+        self.first.insert(name);
+        if self.first.len() <= MAX_NAMES {
+            return;
+        }
+        if let Some(last) = self.first.pop_last() {
+            let is_one = usize::from(is_manifest(&last));
+            self.manifests_left_out = self.manifests_left_out.saturating_add(is_one);
+            if self.next.as_ref().is_none_or(|next| last < *next) {
+                self.next = Some(last);
+            }
+        }
     }
 }
 

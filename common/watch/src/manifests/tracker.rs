@@ -146,7 +146,7 @@ impl Tracker {
     /// Returns the files that are gone.
     pub(super) fn confirm(&mut self, scan: Option<&Scan>) -> Vec<PathBuf> {
         let is_there = |path: &PathBuf| {
-            scan.is_some_and(|s| s.files.contains_key(path) || s.excess.contains_key(path))
+            scan.is_some_and(|s| s.files.contains_key(path) || s.is_too_much(path))
         };
         let gone = self.stamps.keys().filter(|path| !is_there(path)).cloned().collect();
         self.stamps.retain(|path, _| is_there(path));
@@ -216,9 +216,7 @@ impl Tracker {
         now: Instant,
     ) -> Vec<PathBuf> {
         let held = |path: &Path| {
-            scan.excess.contains_key(path)
-                || path.ancestors().any(|above| scan.unreadable.contains_key(above))
-                || doubt.is_some_and(|(below, _)| path.starts_with(below))
+            scan.may_hold(path) || doubt.is_some_and(|(below, _)| path.starts_with(below))
         };
         for path in self.stamps.keys() {
             if !scan.files.contains_key(path) && !held(path) {

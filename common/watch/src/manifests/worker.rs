@@ -136,8 +136,9 @@ impl Worker {
             self.directory.handle_removed(path);
         }
         self.take_excess(&scan.excess);
-        let in_doubt = scan.unreadable.iter().map(|(path, why)| (path.clone(), why.clone()));
-        self.directory.handle_scanned(in_doubt.chain(plan.doubt).collect());
+        let mut doubts = scan.doubts(&self.root);
+        doubts.extend(plan.doubt);
+        self.directory.handle_scanned(doubts);
         let retry = incomplete.then(|| now.checked_add(self.timing.stable)).flatten();
         let news = self.hints.heard != heard;
         let again = news.then(|| Instant::now().checked_add(self.timing.settle)).flatten();
@@ -147,7 +148,9 @@ impl Worker {
     fn read(&mut self, plan: &Plan) -> Vec<(PathBuf, Option<Outcome>)> {
         let read = |(path, stamp): &(PathBuf, Stamp)| (path.clone(), self.read_file(path, *stamp));
         let outcomes = plan.read.iter().map(read).collect();
-        self.caches.retain(|path, _| !plan.removed.contains(path));
+        for path in &plan.removed {
+            self.caches.remove(path);
+        }
         outcomes
     }
 
@@ -220,7 +223,7 @@ pub fn check(source: &SourceName, path: &Path) -> io::Result<SourceView> {
     for (path, why) in &scan.excess {
         directory.handle_unreadable(path, why, Instant::now());
     }
-    directory.handle_scanned(scan.unreadable);
+    directory.handle_scanned(scan.doubts(path));
     Ok(SourceView::clone(&directory.view()))
 }
 

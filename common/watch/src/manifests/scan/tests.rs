@@ -136,6 +136,42 @@ fn too_much_is_left_out_from_the_end() {
     assert!(matches!(read(path, stamp), Err(ReadError::TooLarge)));
 }
 
+/// Files above the most are counted, and nothing of them is kept but the first name (S7).
+#[test]
+fn very_many_files_and_links_to_nowhere_are_counted_and_not_kept() {
+    let root = tempfile::tempdir().expect("a directory");
+    let root = root.path();
+    for n in 0..MAX_FILES - 1 {
+        fs::write(root.join(format!("b{n:05}.yaml")), "").expect("a file");
+    }
+    symlink("missing", root.join("a.yaml")).expect("a link");
+    assert_eq!(scan(root).expect("readable").overflow, None);
+    for n in 0..20 {
+        symlink("missing", root.join(format!("c{n:05}.yaml"))).expect("a link");
+        fs::write(root.join(format!("d{n:05}.yaml")), "").expect("a file");
+    }
+    let scan = scan(root).expect("readable");
+    assert_eq!(scan.files.len(), MAX_FILES - 1);
+    assert_eq!((scan.unreadable.len(), scan.excess.len()), (1, 0));
+    let overflow = scan.overflow.clone().expect("too many");
+    assert_eq!((overflow.first, overflow.count), (root.join("c00000.yaml"), 40));
+    assert!(scan.may_hold(&root.join("d00003.yaml")) && !scan.may_hold(&root.join("b.yaml")));
+    let doubts = scan.doubts(root);
+    assert_eq!(doubts.keys().collect::<Vec<_>>(), [root, &root.join("a.yaml")]);
+}
+
+#[test]
+fn the_first_names_of_a_directory_are_looked_at() {
+    let mut names = Names::default();
+    let name = |n: usize| OsString::from(format!("{n:06}.yaml"));
+    for n in (0..MAX_NAMES + 3).rev() {
+        names.add(name(n));
+    }
+    assert_eq!(names.first.len(), MAX_NAMES);
+    assert_eq!(names.first.last(), Some(&name(MAX_NAMES - 1)));
+    assert_eq!((names.next, names.manifests_left_out), (Some(name(MAX_NAMES)), 3));
+}
+
 #[test]
 fn a_file_is_read_as_it_was_seen_or_not_at_all() {
     let root = tempfile::tempdir().expect("a directory");
