@@ -37,7 +37,7 @@ struct Arguments {
     /// Rounds of each measurement
     #[arg(long)]
     rounds: Option<usize>,
-    /// A look in three minutes instead of figures to be trusted
+    /// A look in six minutes instead of figures to be trusted
     #[arg(long)]
     quick: bool,
     /// Puts the results into docs/benchmarks.md

@@ -107,7 +107,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Section> {
     let beds: Vec<Bed> = Way::ALL.into_iter().map(bed).collect::<Result<_>>()?;
     let mut costs = Costs::new();
     let mut dice = Dice::new();
-    let count = effort.pick(400_000, 100_000);
+    let count = effort.pick(200_000, 100_000);
     for offload in Offload::ALL {
         if offload == Offload::Off {
             beds.iter().try_for_each(|bed| bed.rig.sum_before_sending())?;

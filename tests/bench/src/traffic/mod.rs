@@ -25,6 +25,9 @@ use peer::Peer;
 pub(crate) use rig::Shape;
 use rig::{Family, Rig};
 
+/// How long one measurement takes: short, so that what drifts is the same for all peers of a round.
+const SPAN: Duration = Duration::from_secs(1);
+
 /// What is measured for each peer in each round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Test {
@@ -112,33 +115,26 @@ impl Results {
 pub(crate) fn measure(shape: Shape, effort: Effort) -> Result<Section> {
     let rigs: Vec<Rig> =
         Peer::ALL.into_iter().map(|peer| Rig::build(shape, peer)).collect::<Result<_>>()?;
-    let span = Duration::from_secs(effort.pick(2, 1));
     let mut results = Results::default();
     let mut dice = Dice::new();
     for round in 1..=effort.rounds {
         eprintln!("{shape:?}: round {round} of {}", effort.rounds);
-        one_round(&rigs, false, span, &mut dice, &mut results)?;
-        fixed_rate(&rigs, span, &mut dice, &mut results)?;
+        one_round(&rigs, false, &mut dice, &mut results)?;
+        fixed_rate(&rigs, &mut dice, &mut results)?;
     }
     rigs.iter().try_for_each(Rig::sum_before_sending)?;
     for _ in 0..effort.rounds {
-        one_round(&rigs, true, span, &mut dice, &mut results)?;
+        one_round(&rigs, true, &mut dice, &mut results)?;
     }
     Ok(section(shape, &results))
 }
 
-fn one_round(
-    rigs: &[Rig],
-    summed: bool,
-    span: Duration,
-    dice: &mut Dice,
-    results: &mut Results,
-) -> Result<()> {
+fn one_round(rigs: &[Rig], summed: bool, dice: &mut Dice, results: &mut Results) -> Result<()> {
     let mut order: Vec<&Rig> = rigs.iter().collect();
     for test in Test::ALL.into_iter().filter(|test| test.is_summed() == summed) {
         dice.shuffle(&mut order);
         for rig in &order {
-            let outcome = test.run(rig, span);
+            let outcome = test.run(rig, SPAN);
             let outcome = outcome.with_context(|| format!("{test:?} by {:?}", rig.peer))?;
             results.outcomes.entry((test, rig.peer)).or_default().push(outcome);
         }
@@ -146,11 +142,11 @@ fn one_round(
     Ok(())
 }
 
-fn fixed_rate(rigs: &[Rig], span: Duration, dice: &mut Dice, results: &mut Results) -> Result<()> {
+fn fixed_rate(rigs: &[Rig], dice: &mut Dice, results: &mut Results) -> Result<()> {
     let mut order: Vec<&Rig> = rigs.iter().collect();
     dice.shuffle(&mut order);
     for rig in order {
-        let latency = latency::at_fixed_rate(rig.client()?, rig.web(Family::V4)?, span)
+        let latency = latency::at_fixed_rate(rig.client()?, rig.web(Family::V4)?, SPAN)
             .with_context(|| format!("latency by {:?}", rig.peer))?;
         results.latencies.entry(rig.peer).or_default().push(latency);
     }
