@@ -8,6 +8,7 @@ use std::{
 };
 
 use libbpf_rs::{TC_INGRESS, TcHook, TcHookBuilder};
+use nix::net::if_::{Interface, if_nameindex};
 
 use crate::{Dataplane, Error, pins::Pins, sys};
 
@@ -107,9 +108,9 @@ impl Dataplane {
     /// Puts the program in the place of the one that an earlier load attached to the clsact qdisc:
     /// one step of the kernel, so that every packet meets one of the two. Returns those legs.
     pub(crate) fn replace_clsact(&self) -> Result<Vec<u32>, Error> {
-        let listed = nix::net::if_::if_nameindex()
-            .map_err(|errno| Error::kernel("list the interfaces")(errno.into()))?;
-        let interfaces = listed.iter().map(|interface| interface.index());
+        let listed =
+            if_nameindex().map_err(|errno| Error::kernel("list the interfaces")(errno.into()))?;
+        let interfaces = listed.iter().map(Interface::index);
         let attached: Vec<u32> =
             interfaces.filter(|ifindex| self.clsact(*ifindex).query().is_ok()).collect();
         for ifindex in &attached {
