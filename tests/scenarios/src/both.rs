@@ -1,7 +1,11 @@
 //! One port of a dual-stack Service, asked at both of its addresses: what holds for IPv4 holds for
 //! IPv6.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    panic::resume_unwind,
+    thread,
+};
 
 use anyhow::{Result, anyhow, ensure};
 use roadstead_lab::{Host, Load, Report, load::Running};
@@ -47,21 +51,31 @@ impl Both {
 
     /// Neither answers anything.
     pub fn stay_silent(self, host: &Host) -> Result<()> {
-        self.into_iter().try_for_each(|to| ask::unanswered(host, to))
+        self.at_once(|to| ask::unanswered(host, to))
     }
 
     /// Nobody on the segment of `host` answers ARP for the one or NDP for the other.
     pub fn resolve_to_nobody(self, host: &Host) -> Result<()> {
-        self.addresses().into_iter().try_for_each(|address| {
-            let mac = ask::who_has(host, address)?;
-            ensure!(mac.is_none(), "{mac:?} answers for {address}");
+        self.at_once(|to| {
+            let mac = ask::who_has(host, to.ip())?;
+            ensure!(mac.is_none(), "{mac:?} answers for {}", to.ip());
             Ok(())
         })
     }
 
     /// As [`World::spread_over`].
     pub fn spread_over(self, world: &World, nodes: &[&str]) -> Result<()> {
-        self.into_iter().try_for_each(|to| world.spread_over(to, nodes))
+        self.at_once(|to| world.spread_over(to, nodes))
+    }
+
+    /// Questions that take their time are asked side by side.
+    fn at_once(self, question: impl Fn(SocketAddr) -> Result<()> + Sync) -> Result<()> {
+        let question = &question;
+        thread::scope(|scope| {
+            let asked = self.0.map(|to| scope.spawn(move || question(to)));
+            let outcomes = asked.map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            outcomes.into_iter().collect()
+        })
     }
 
     /// The far client asks each of them until [`Loads::finish`].
