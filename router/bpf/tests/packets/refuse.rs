@@ -205,9 +205,14 @@ fn a_flood_of_expiring_packets_does_not_stop_path_mtu_discovery() {
     let flow = flow::open_tcp(&rig, &V4, CLIENT_PORT);
     let ip = Ip { hop_limit: 1, ..Ip::new(V4.client, V4.vip) };
     let segment = Tcp::data(5).segment(V4.client_at(CLIENT_PORT), V4.vip_at(HTTP));
-    let flood = V4.client_sends(&rig, &ip, frame::TCP, &segment);
-    let unanswered = |_: &u32| rig.run(Leg::Lan, &flood, 0).0 == Verdict::Drop;
-    assert!((0..3_000).filter(unanswered).count() > 0, "the limit is not reached");
+    let expiring = V4.client_sends(&rig, &ip, frame::TCP, &segment);
+    assert_refused(&rig.send(Leg::Lan, &expiring), "ttl");
+    rig.use_up_limit(2);
+    let outcome = rig.send(Leg::Lan, &expiring);
+    assert_eq!(
+        (outcome.verdict, &outcome.counted[..]),
+        (Verdict::Drop, &["ttl", "icmp-limited"][..])
+    );
     let outcome = rig.send(Leg::Rack, &flow.node_sends(&rig, &Tcp::data(1_400)));
     assert_refused(&outcome, "too-big");
 }

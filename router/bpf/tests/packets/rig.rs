@@ -220,6 +220,14 @@ impl Rig {
         self.update(".data.state", &[0; 4], &vec![0; entered.len()]);
     }
 
+    /// Leaves nothing of a rate limit: `limit` is one of `enum limit`.
+    pub(crate) fn use_up_limit(&mut self, limit: usize) {
+        let mut state = self.lookup(".data.state", &[0; 4]).expect("one element");
+        let at = 8 + limit * 8;
+        state[at..at + 8].copy_from_slice(&(u64::MAX / 2).to_ne_bytes());
+        self.update(".data.state", &[0; 4], &state);
+    }
+
     fn clear(&mut self, map: &str) {
         for (key, _) in self.elements(map) {
             self.delete(map, &key);
