@@ -44,7 +44,7 @@ use crate::{
     api::Order,
     assignments::Heard,
     dataplane::{Dataplane, Event},
-    drain::Orders,
+    drain::{Orders, since_boot},
     host::Wanted,
     memory::{Memory, Remembering},
     metrics::Metrics,
@@ -135,8 +135,8 @@ impl<D: Dataplane> Control<D> {
         let state = config.paths.state_of("router");
         let rules = config.router.health.clone();
         let mut reconciler = Reconciler::new(maps, rules, memory.ready.clone(), Duration::ZERO)?;
-        let drains = Orders::read(&config.paths);
-        for (node, age) in drains.standing() {
+        let drains = Orders::read(&config.paths, since_boot());
+        for (node, age) in drains.standing(since_boot()) {
             let left = config.router.drain_deadline.saturating_sub(age);
             reconciler.drains.order(node, left);
         }

@@ -8,6 +8,7 @@ use super::Control;
 use crate::{
     api::{DrainKind, DrainOrder, Order},
     dataplane::Dataplane,
+    drain::since_boot,
 };
 
 impl<D: Dataplane> Control<D> {
@@ -53,7 +54,7 @@ impl<D: Dataplane> Control<D> {
         let deadline = self.config.router.drain_deadline;
         let message = match order.kind {
             DrainKind::Drain { until_reboot } => {
-                let ordered = self.drains.order(node.clone(), until_reboot);
+                let ordered = self.drains.order(node.clone(), until_reboot, since_boot());
                 ordered.map_err(|error| refuse(&error))?;
                 self.reconciler.drains.order(node.clone(), self.now() + deadline);
                 let seconds = deadline.as_secs();
