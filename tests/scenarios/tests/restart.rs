@@ -13,7 +13,7 @@ const TIMES: u32 = 10;
 
 fn ended_under_load(test: &str, daemon: DaemonName, signal: Signal) -> Result<()> {
     scenario_alone(
-        || World::routed(test),
+        || World::patient(test),
         |world| {
             let web = world.serve_web()?;
             let outcome = restarts::under_load(world, web, &[daemon], signal, TIMES)?;

@@ -18,7 +18,7 @@ use roadstead_lab::{
     pattern,
     process::{Program, built},
 };
-use roadstead_scenarios::{World, ask, scenario};
+use roadstead_scenarios::{World, ask, scenario_alone};
 
 const DOWNLOAD: usize = 48 << 20;
 
@@ -57,8 +57,8 @@ fn load_again(world: &World) -> Result<()> {
 
 #[test]
 fn the_program_is_replaced_under_load() -> Result<()> {
-    scenario(
-        || World::routed("upgrade-load"),
+    scenario_alone(
+        || World::patient("upgrade-load"),
         |world| {
             unnoticed(world, |world| {
                 (0..5).try_for_each(|_| load_again(world))?;
@@ -70,8 +70,8 @@ fn the_program_is_replaced_under_load() -> Result<()> {
 
 #[test]
 fn both_daemons_are_exchanged_for_other_binaries_under_load() -> Result<()> {
-    scenario(
-        || World::routed("upgrade-binaries"),
+    scenario_alone(
+        || World::patient("upgrade-binaries"),
         |world| {
             let mut exchanged: Vec<Supervisor> = Vec::new();
             unnoticed(world, |world| {
