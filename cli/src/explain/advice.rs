@@ -16,9 +16,8 @@ pub(super) enum Stage {
 /// The stage of a reason of `Allocated`. A reason that is new here is told at the address.
 pub(super) fn stage(reason: &str) -> Stage {
     match reason {
-        "NoNodePort" | "SctpNotServed" | "NoPorts" | "InvalidRequest" | "SourceInDoubt" => {
-            Stage::Object
-        }
+        "NoNodePort" | "NodePortTaken" | "SctpNotServed" | "NoPorts" | "InvalidRequest"
+        | "SourceInDoubt" => Stage::Object,
         "NoPools"
         | "NoSuchPool"
         | "PoolNotAllowed"
@@ -37,6 +36,9 @@ pub(super) fn what_to_do(reason: &str) -> &'static str {
         "NoNodePort" => {
             "write a nodePort into each port of the manifest (behind a directory nobody allocates \
              one), the one that kube-proxy opens on the nodes"
+        }
+        "NodePortTaken" => {
+            "give one of the two Services another nodePort: the one that kube-proxy opens for it"
         }
         "SctpNotServed" => "SCTP is not served: give the Service a TCP or UDP port",
         "NoPorts" => "give the Service a port",

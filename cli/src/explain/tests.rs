@@ -155,6 +155,7 @@ fn nothing_holds_back_what_is_well() {
 fn reasons_of_the_allocator() {
     for (reason, step) in [
         ("NoNodePort", "object"),
+        ("NodePortTaken", "object"),
         ("SctpNotServed", "object"),
         ("InvalidRequest", "object"),
         ("NoPools", "pool"),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     NodeKey, Problem, ServiceKey, SourceName,
+    local::PortClaim,
     object::{Endpoints, Namespace, Node, Service},
 };
 
@@ -35,6 +36,9 @@ pub struct Snapshot {
     pub endpoints: BTreeMap<ServiceKey, Arc<Endpoints>>,
     /// Namespaces by source and name.
     pub namespaces: BTreeMap<(SourceName, Arc<str>), Arc<Namespace>>,
+    /// Ports of Services of which a nodePort is named by another Service of the source too. Who has
+    /// it is the ledger's to say: nothing here tells who came first.
+    pub contested: BTreeSet<(ServiceKey, PortClaim)>,
     /// What is wrong with the inputs right now.
     pub problems: Vec<Problem>,
 }

@@ -48,6 +48,7 @@ impl Merger {
             snapshot.namespaces.extend(
                 namespaces.map(|(name, it)| ((source.clone(), Arc::clone(name)), Arc::clone(it))),
             );
+            snapshot.contested.extend(view.contested.iter().cloned());
             snapshot.problems.extend(view.problems.iter().cloned());
         }
         snapshot

@@ -7,6 +7,7 @@ use std::{
 
 use roadstead_model::{
     NodeKey, Problem, ServiceKey,
+    local::PortClaim,
     object::{Endpoints, Namespace, Node, Service},
     snapshot::SourceState,
 };
@@ -30,6 +31,8 @@ pub struct SourceView {
     pub endpoints: BTreeMap<ServiceKey, Arc<Endpoints>>,
     /// Namespaces by name.
     pub namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
+    /// Ports of Services of which a nodePort is named by another Service too.
+    pub contested: Arc<BTreeSet<(ServiceKey, PortClaim)>>,
     /// What is wrong right now, in the order of files and lines.
     pub problems: Vec<Problem>,
 }
@@ -45,6 +48,7 @@ impl SourceView {
             nodes: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             namespaces: BTreeMap::new(),
+            contested: Arc::default(),
             problems: Vec::new(),
         }
     }

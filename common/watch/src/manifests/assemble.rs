@@ -1,11 +1,20 @@
-//! Items of all files → one view: each object once, each node port once, slices by Service.
+//! Items of all files → one view: each object once, slices by Service, node ports that are named
+//! twice.
+//!
+//! # Conflicts
+//! What is chosen follows from the files as they are, never from which was there first: a start
+//! finds the same as a long run (S6). Of one object in several files, the first good one in the
+//! order of paths is used. A node port that several Services name takes none of them out: they are
+//! reported and marked as contested, and the allocator gives it to whom the ledger knows.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use roadstead_model::{Location, Problem, Protocol, ServiceKey, SourceName, object::Service};
+use roadstead_model::{
+    Location, Problem, Protocol, ServiceKey, SourceName, local::PortClaim, object::Service,
+};
 
 use super::{
     endpoints,
@@ -24,7 +33,7 @@ pub(super) struct Assembled {
     pub(super) problems: Vec<Problem>,
 }
 
-/// An object that is to be used, if its node ports are free.
+/// An object that is to be used.
 struct Candidate<'i> {
     id: &'i ObjectId,
     location: &'i Location,
@@ -36,7 +45,7 @@ struct Candidate<'i> {
 /// Puts items, in the order of files and documents, together. `last` are the last good objects.
 pub(super) fn assemble<'i>(
     source: &SourceName,
-    items: impl Iterator<Item = &'i Item>,
+    items: impl Iterator<Item = &'i Item> + Clone,
     last: &BTreeMap<ObjectId, Object>,
     before: &SourceView,
 ) -> Assembled {
@@ -62,23 +71,25 @@ struct Assembly<'i, 'l> {
 }
 
 impl<'i> Assembly<'i, '_> {
-    /// The first item of each identity stays.
-    fn choose(&mut self, items: impl Iterator<Item = &'i Item>) {
-        let mut taken: BTreeMap<&ObjectId, &Location> = BTreeMap::new();
+    /// The first good item of each identity stays; where none is good, the first.
+    fn choose(&mut self, items: impl Iterator<Item = &'i Item> + Clone) {
+        let mut chosen: BTreeMap<&ObjectId, &Item> = BTreeMap::new();
+        for item in items.clone() {
+            let first = chosen.entry(&item.id).or_insert(item);
+            if is_refused(first) && !is_refused(item) {
+                *first = item;
+            }
+        }
         for item in items {
-            match taken.entry(&item.id) {
-                Entry::Occupied(first) => {
+            match chosen.get(&item.id) {
+                Some(stays) if !std::ptr::eq(*stays, item) => {
                     let what = format!(
                         "{}: already in {}, which stays; one of them is to go",
-                        item.id,
-                        first.get()
+                        item.id, stays.location
                     );
                     self.problems.push(Problem::error(item.location.clone(), what));
                 }
-                Entry::Vacant(free) => {
-                    free.insert(&item.location);
-                    self.candidate(item);
-                }
+                Some(_) | None => self.candidate(item),
             }
         }
     }
@@ -117,9 +128,9 @@ impl<'i> Assembly<'i, '_> {
     }
 
     fn finish(mut self) -> Assembled {
-        self.settle_node_ports();
+        let contested = Arc::new(self.contests());
         let last = self.candidates.iter().map(|c| (c.id.clone(), c.object.clone())).collect();
-        let mut view = SourceView { refused: self.refused, ..SourceView::unread() };
+        let mut view = SourceView { refused: self.refused, contested, ..SourceView::unread() };
         let mut slices = Slices::new();
         for candidate in self.candidates {
             place(candidate, self.before, &mut view, &mut slices);
@@ -132,44 +143,53 @@ impl<'i> Assembly<'i, '_> {
         Assembled { view, last, problems: self.problems }
     }
 
-    /// A node port belongs to one Service of a source. Who had it in the view before keeps it, so
-    /// that no edit of another object takes a Service out (S6); else the first in order has it.
-    fn settle_node_ports(&mut self) {
-        let mut candidates = std::mem::take(&mut self.candidates);
-        candidates.sort_by_cached_key(|candidate| !self.is_incumbent(candidate));
-        let mut holders: Holders<'i> = BTreeMap::new();
-        for candidate in candidates {
-            match taken(&candidate, &holders) {
-                None => self.accept(candidate, &mut holders),
-                Some(why) => self.displace(candidate, &why, &mut holders),
+    /// Reports the node ports that several Services of the source name, and marks the ports of load
+    /// balancers that want the same one.
+    fn contests(&mut self) -> BTreeSet<(ServiceKey, PortClaim)> {
+        let mut named: BTreeMap<(Protocol, u16), Vec<&Candidate<'_>>> = BTreeMap::new();
+        for candidate in &self.candidates {
+            for claim in claims(&candidate.object) {
+                named.entry(claim).or_default().push(candidate);
             }
         }
-    }
-
-    fn is_incumbent(&self, candidate: &Candidate<'_>) -> bool {
-        let wanted = claims(&candidate.object);
-        let before = self.last.get(candidate.id).map(claims).unwrap_or_default();
-        wanted.is_subset(&before)
-    }
-
-    fn accept(&mut self, candidate: Candidate<'i>, holders: &mut Holders<'i>) {
-        for claim in claims(&candidate.object) {
-            holders.insert(claim, (candidate.id, candidate.location));
+        let mut contested = BTreeSet::new();
+        for (claim, by) in named {
+            let Some((first, others)) = by.split_first().filter(|(_, others)| !others.is_empty())
+            else {
+                continue;
+            };
+            self.problems.extend(others.iter().map(|other| named_twice(claim, first, other)));
+            let wanted = by.iter().flat_map(|candidate| wanting(&candidate.object, claim));
+            let wanted: Vec<_> = wanted.collect();
+            if wanted.len() > 1 {
+                contested.extend(wanted);
+            }
         }
-        self.candidates.push(candidate);
+        contested
     }
+}
 
-    /// The object's node port is another's: its last good version is used, if that one's is free.
-    fn displace(&mut self, candidate: Candidate<'i>, why: &str, holders: &mut Holders<'i>) {
-        let Candidate { id, location, .. } = candidate;
-        let reason: Arc<str> = format!("{id}: {why}").into();
-        self.problems.push(Problem::error(location.clone(), reason.as_ref()));
-        let last_good = self.last_good(id, location, &reason);
-        match last_good.filter(|candidate| taken(candidate, holders).is_none()) {
-            Some(candidate) => self.accept(candidate, holders),
-            None => self.refuse(id, &reason),
-        }
-    }
+fn is_refused(item: &Item) -> bool {
+    matches!(item.content, Content::Refused { .. })
+}
+
+fn named_twice(
+    (protocol, port): (Protocol, u16),
+    first: &Candidate<'_>,
+    other: &Candidate<'_>,
+) -> Problem {
+    let what = format!(
+        "{}: node port {protocol} {port} is named by {} in {} too; who was served with it first keeps it, the other wants another",
+        other.id, first.id, first.location
+    );
+    Problem::error(other.location.clone(), what)
+}
+
+/// The port of a load balancer that is forwarded to this node port.
+fn wanting(object: &Object, claim: (Protocol, u16)) -> Option<(ServiceKey, PortClaim)> {
+    let Object::Service(service) = object else { return None };
+    let port = service.ports.iter().find(|p| (p.protocol, p.node_port) == (claim.0, Some(claim.1)));
+    port.map(|p| (service.key.clone(), PortClaim { protocol: p.protocol, port: p.port }))
 }
 
 /// The slices of each Service.
@@ -199,18 +219,6 @@ fn place(
         }
         Object::EndpointSlice(None) | Object::OtherService(_) => {}
     }
-}
-
-/// Who holds a node port, and where that object stands.
-type Holders<'i> = BTreeMap<(Protocol, u16), (&'i ObjectId, &'i Location)>;
-
-/// Why a candidate cannot have its node ports, where it cannot.
-fn taken(candidate: &Candidate<'_>, holders: &Holders<'_>) -> Option<String> {
-    claims(&candidate.object).into_iter().find_map(|claim| {
-        let (id, location) = holders.get(&claim)?;
-        let (protocol, port) = claim;
-        Some(format!("node port {protocol} {port} is taken by {id} in {location}"))
-    })
 }
 
 fn claims(object: &Object) -> BTreeSet<(Protocol, u16)> {

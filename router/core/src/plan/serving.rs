@@ -83,6 +83,8 @@ enum Hold {
     Unread,
     /// Its source is in doubt, and has not shown it since the start.
     Doubt,
+    /// Its object is there and refused, and no good one was seen since the start.
+    Refused,
     /// Its object is not there (any more, or yet).
     Absent,
 }
@@ -170,10 +172,14 @@ impl Services {
                 let message = "its source is in doubt and has not shown it since the start";
                 (Serving::Degraded, message.to_owned())
             }
+            Some(Hold::Refused) if ready_before && !drafts.is_empty() => {
+                let message = "its object is refused, and no good one was seen since the start";
+                (Serving::Degraded, message.to_owned())
+            }
             Some(Hold::Absent) if !drafts.is_empty() => {
                 (Serving::Unserved, "the Service is gone from its source".to_owned())
             }
-            Some(Hold::Unread | Hold::Doubt | Hold::Absent) => {
+            Some(Hold::Unread | Hold::Doubt | Hold::Refused | Hold::Absent) => {
                 (Serving::Pending, "the Service has not been read yet".to_owned())
             }
             None => judge(drafts, self.skipped.get(&index), ready_before),
@@ -189,8 +195,13 @@ fn known<'a>(inputs: &Inputs<'a>, key: &ServiceKey) -> Result<&'a Service, Hold>
     match inputs.snapshot.sources.get(&key.source) {
         None | Some(SourceState::Unread) => Err(Hold::Unread),
         Some(SourceState::Current | SourceState::Doubtful { .. }) => {
-            let may_be_there = is_doubtful(inputs, key) && !inputs.snapshot.is_gone(key);
-            let missing = if may_be_there { Hold::Doubt } else { Hold::Absent };
+            let missing = if inputs.snapshot.refused.contains_key(key) {
+                Hold::Refused
+            } else if is_doubtful(inputs, key) && !inputs.snapshot.is_gone(key) {
+                Hold::Doubt
+            } else {
+                Hold::Absent
+            };
             inputs.snapshot.services.get(key).map(|service| &**service).ok_or(missing)
         }
     }

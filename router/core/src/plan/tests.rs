@@ -333,6 +333,22 @@ fn what_is_installed_stays_while_a_source_is_in_doubt_since_the_start() {
     assert_eq!(serving(&world.settle().0, "web").serving, Serving::Unserved, "by an order");
 }
 
+/// A start finds an object refused of which the run before knew a good version: the object is
+/// there, and what it holds stays its own (S6).
+#[test]
+fn what_is_installed_stays_while_its_object_is_refused_since_the_start() {
+    let mut world = serving_web(3);
+    let before = world.installed.clone();
+    world.snapshot.services.clear();
+    world.snapshot.refused.insert(key("web"), "spec.ports is missing".into());
+    let (plan, ops) = world.settle();
+    assert_eq!(ops, []);
+    assert_eq!(world.installed, before);
+    assert_eq!(serving(&plan, "web").serving, Serving::Degraded);
+    world.snapshot.refused.clear();
+    assert_eq!(serving(&world.settle().0, "web").serving, Serving::Unserved, "gone by now");
+}
+
 #[test]
 fn a_service_that_withdraws_keeps_what_is_programmed() {
     let mut world = serving_web(3);

@@ -7,6 +7,7 @@ use roadstead_model::{Family, ServiceKey, Snapshot, config::Pool, local::Assignm
 
 use super::{
     book::Book,
+    contest,
     ledger::{Ledger, LedgerError},
     outcome::{self, Outcome},
     pools::{PoolView, Pools},
@@ -85,10 +86,10 @@ impl Allocator {
     /// Brings the ledger as close to what is wanted as the pools allow. The first run after a
     /// start always counts the generation up.
     pub fn reconcile(&mut self, input: &Input<'_>) -> Outcome {
+        let ours = || request::ours(input.snapshot, input.class_only);
+        let lost = contest::lost(&self.book, &input.snapshot.contested, ours());
         let wishes: BTreeMap<&ServiceKey, Wish<'_>> =
-            request::ours(input.snapshot, input.class_only)
-                .map(|s| (&s.key, Wish::of(s)))
-                .collect();
+            ours().map(|s| (&s.key, Wish::of(s, &lost))).collect();
         let order = order(&self.book, &wishes);
         let mut run =
             Run { book: &mut self.book, search: search(input), refusals: BTreeMap::new() };

@@ -38,10 +38,12 @@
 //!
 //! Ports: TCP and UDP with a nodePort are served. A port of a Service is claimed on all of its
 //! addresses or on none. A Service without any such port is given no address, and keeps what it
-//! holds. Who may share an address is in the `sharing` module's head.
+//! holds. A nodePort that several Services name is for whom claims its port already, else for the
+//! first: see the `contest` module. Who may share an address is in the `sharing` module's head.
 
 mod allocator;
 mod book;
+mod contest;
 mod ledger;
 mod outcome;
 mod pools;

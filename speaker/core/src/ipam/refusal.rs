@@ -158,6 +158,15 @@ pub enum Refusal {
         /// No port of the Service is left.
         all: bool,
     },
+    /// The nodePort of a port is another Service's, which has it in the ledger.
+    NodePortTaken {
+        /// The port.
+        port: PortName,
+        /// Its nodePort.
+        node_port: u16,
+        /// Whose it is.
+        by: ServiceKey,
+    },
     /// SCTP is not served.
     SctpNotServed {
         /// Those ports.
@@ -220,6 +229,7 @@ impl Refusal {
             Self::SharingKeyDiffers { .. } => "SharingKeyDiffers",
             Self::PortConflict { .. } => "PortConflict",
             Self::NoNodePort { .. } => "NoNodePort",
+            Self::NodePortTaken { .. } => "NodePortTaken",
             Self::SctpNotServed { .. } => "SctpNotServed",
             Self::NoPorts => "NoPorts",
         }
@@ -330,6 +340,10 @@ impl Refusal {
                 f,
                 "no nodePort for {}; without one the port cannot be forwarded to nodes",
                 names(ports)
+            ),
+            Self::NodePortTaken { port, node_port, by } => write!(
+                f,
+                "nodePort {node_port} of {port} is {by}'s, which was served with it first; name another"
             ),
             Self::SctpNotServed { ports, .. } => {
                 write!(f, "SCTP is not served: {}", names(ports))

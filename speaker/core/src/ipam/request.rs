@@ -8,7 +8,10 @@ use roadstead_model::{
     object::{Families, LOAD_BALANCER_CLASS, Service, ServicePort},
 };
 
-use super::refusal::{PortName, Refusal};
+use super::{
+    contest::Lost,
+    refusal::{PortName, Refusal},
+};
 
 /// What one Service wants.
 pub(super) struct Wish<'a> {
@@ -37,16 +40,24 @@ pub(super) fn ours(snapshot: &Snapshot, class_only: bool) -> impl Iterator<Item 
 }
 
 impl<'a> Wish<'a> {
-    pub(super) fn of(service: &'a Service) -> Self {
+    /// `lost` are the ports whose nodePort is another's.
+    pub(super) fn of(service: &'a Service, lost: &Lost) -> Self {
         let servable =
             |port: &&ServicePort| port.protocol != Protocol::Sctp && port.node_port.is_some();
-        let ports: BTreeSet<_> = service
-            .ports
-            .iter()
-            .filter(servable)
-            .map(|port| PortClaim { protocol: port.protocol, port: port.port })
-            .collect();
-        let unserved = unserved(&service.ports, ports.is_empty());
+        let claim = |port: &ServicePort| PortClaim { protocol: port.protocol, port: port.port };
+        let servable: BTreeSet<_> = service.ports.iter().filter(servable).map(claim).collect();
+        let taken = service.ports.iter().filter_map(|port| {
+            let by = lost.get(&(service.key.clone(), claim(port)))?.clone();
+            Some(Refusal::NodePortTaken {
+                port: PortName::of(port),
+                node_port: port.node_port?,
+                by,
+            })
+        });
+        let mut unserved = unserved(&service.ports, servable.is_empty());
+        unserved.extend(taken);
+        let is_lost = |claim: &PortClaim| lost.contains_key(&(service.key.clone(), *claim));
+        let ports = servable.into_iter().filter(|claim| !is_lost(claim)).collect();
         Self { service, ports, unserved, request: Request::of(service) }
     }
 

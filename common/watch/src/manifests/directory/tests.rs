@@ -12,11 +12,14 @@ mod ports;
 struct Dir {
     directory: Directory,
     now: Instant,
+    /// What was written last to each file.
+    texts: BTreeMap<PathBuf, String>,
 }
 
 impl Dir {
     fn new() -> Self {
-        Self { directory: Directory::new(SourceName::new("local")), now: Instant::now() }
+        let directory = Directory::new(SourceName::new("local"));
+        Self { directory, now: Instant::now(), texts: BTreeMap::new() }
     }
 
     /// A directory that was read whole while it held these files.
@@ -34,6 +37,18 @@ impl Dir {
         let path = path(name);
         let parsed = parse_file(self.directory.source(), &path, text);
         self.directory.handle_parsed(&path, parsed, self.now);
+        self.texts.insert(path, text.to_owned());
+    }
+
+    /// The files that are there now, read by somebody who saw nothing before.
+    fn restarted(&self) -> Self {
+        let there: BTreeSet<_> = self.directory.paths().collect();
+        let mut anew = Self::new();
+        for (path, text) in self.texts.iter().filter(|(path, _)| there.contains(path)) {
+            anew.write(&path.display().to_string(), text);
+        }
+        anew.directory.handle_scanned(BTreeMap::new());
+        anew
     }
 
     fn view(&mut self) -> Arc<SourceView> {

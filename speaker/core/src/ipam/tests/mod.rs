@@ -1,5 +1,6 @@
 //! A small world to allocate in, and the behaviours seen in it, a file per subject.
 
+mod contest;
 mod dual;
 mod ledger;
 mod placing;
