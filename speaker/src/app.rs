@@ -25,6 +25,7 @@ use roadstead_daemon::{
     publish::{published, run_number},
     ready::{Blocker, Readiness},
     signals::{Signals, Told},
+    words::chain,
 };
 use roadstead_model::{
     Snapshot,
@@ -197,11 +198,13 @@ impl Speaker {
         self.control.surroundings = Arc::new(Surroundings::of(&tables, named.as_deref()));
         self.control.snapshot = self.sources.snapshots.borrow_and_update().clone();
         self.control.heard = self.heard.borrow_and_update().clone();
+        self.drain.catch_up();
         if self.control.snapshot.is_complete() {
             self.starting = None;
         }
         let orders = self.control.step();
-        self.retry = orders.retry.then(|| Instant::now() + RETRY);
+        let retry = orders.retry || self.drain.is_behind();
+        self.retry = retry.then(|| Instant::now() + RETRY);
         self.metrics.note(&self.control);
         let l2 = Arc::new(self.for_the_announcer(orders.wanted));
         self.l2.send_if_modified(|old| {
@@ -226,12 +229,9 @@ impl Speaker {
 
     fn carry_out(&mut self, order: Order) {
         let result = match order.what {
-            What::Drain { until_reboot } => self
-                .drain
-                .order(until_reboot)
-                .map(|()| "every announcement of this host is withdrawn"),
+            What::Drain { until_reboot } => Ok(self.drain.order(until_reboot).in_words()),
             What::Undrain { until_reboot } => {
-                self.drain.take_back(until_reboot).map(|()| "this host announces again")
+                self.drain.take_back(until_reboot).map(|()| "this host announces again".to_owned())
             }
             What::Confirm => return self.confirm(order.answer),
         };
@@ -242,8 +242,8 @@ impl Speaker {
                     message: "an operator's drain stays; `roadstead undrain self` ends it".into(),
                 })
             }
-            Ok(message) => Ok(Done { message: message.into() }),
-            Err(error) => Err(Refusal { error: format!("{error:#}") }),
+            Ok(message) => Ok(Done { message }),
+            Err(error) => Err(Refusal { error: chain(&error) }),
         };
         // Whoever asked may have gone away; the order is carried out all the same.
         let _ = order.answer.send(answer);

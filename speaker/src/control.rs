@@ -5,8 +5,9 @@
 //! [`crate::app`] feeds it and carries its orders to the announcer.
 //!
 //! A step is level-triggered and writes before it speaks: the ledger is on disk before the router
-//! or the wire hears of an address. While the disk refuses, what was published stays published, and
-//! only withdrawals go on.
+//! or the wire hears of an address. While the disk refuses, what the ledger on it holds is published
+//! all the same, also by a speaker that has just started: silence needs no disk, and only what is new
+//! waits for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use roadstead_daemon::{publish::Publisher, words::chain};
+use roadstead_daemon::{publish::Publisher, state::StateError, words::chain};
 use roadstead_model::{
     Snapshot,
     config::Config,
@@ -22,7 +23,7 @@ use roadstead_model::{
 };
 use roadstead_speaker_core::{
     gate::{self, Answers, Facts, Gate, Hold, Leg, Verdict, Wanted, Wire},
-    ipam::{Allocator, Conflict, Host, Input, Outcome, Stage},
+    ipam::{Allocator, Conflict, Host, Input, Ledger, Outcome, Stage},
 };
 use roadstead_wire::Mac;
 
@@ -86,7 +87,7 @@ impl Control {
     /// Takes over what the last run left on disk.
     pub(crate) fn new(
         config: Arc<Config>,
-        store: Store,
+        mut store: Store,
         assignments: Publisher<Assignments>,
         status: Publisher<SpeakerStatus>,
     ) -> Result<Self, StoreError> {
@@ -204,55 +205,35 @@ impl Control {
         })
     }
 
-    /// Writes, then publishes. On failure nothing is published but what is silent now.
+    /// Writes, then publishes what is on the disk now.
     ///
     /// Generation 0 is a speaker that has decided nothing. The first thing it says may be that nobody
     /// holds anything: whatever a router remembers is over then, but not before the sources were read,
     /// where a ledger that was lost may come back as requests.
-    fn publish(
-        &mut self,
-        outcome: &Outcome,
-        verdict: &Verdict,
-    ) -> Result<(), roadstead_daemon::state::StateError> {
+    fn publish(&mut self, outcome: &Outcome, verdict: &Verdict) -> Result<(), StateError> {
         let mut assignments = (*outcome.assignments).clone();
         answer_on(&mut assignments, &verdict.answers);
         let last = self.assignments.current();
         assignments.run = last.run;
-        let same = assignments.services == last.services && assignments.vips == last.vips;
         let told = match last.generation {
             0 => !self.snapshot.is_complete(),
             _ => !outcome.changed,
         };
-        if same && told && !self.store.is_behind() {
+        if says_the_same(&assignments, &last) && told && !self.store.is_behind() {
             return Ok(());
         }
         if !outcome.changed {
             self.allocator.advance();
         }
         assignments.generation = self.allocator.ledger().generation();
-        match self.store.save(self.allocator.ledger(), &verdict.answers) {
-            Ok(()) => {
-                self.assignments.publish(assignments);
-                Ok(())
-            }
-            Err(error) => {
-                self.withdraw_only(&last, &verdict.answers);
-                Err(error)
-            }
+        let saved = self.store.save(self.allocator.ledger(), &verdict.answers);
+        if saved.is_err() {
+            keep_to(self.store.held(), &mut assignments);
         }
-    }
-
-    /// Silence needs no disk: what is no longer answered for is taken out of what was published.
-    fn withdraw_only(&mut self, last: &Assignments, wanted: &Answers) {
-        let mut silenced = last.clone();
-        for vip in &mut silenced.vips {
-            let legs = wanted.get(&vip.address);
-            vip.answer_on.retain(|leg| legs.is_some_and(|legs| legs.contains(leg)));
+        if saved.is_ok() || !says_the_same(&assignments, &last) {
+            self.assignments.publish(assignments);
         }
-        if silenced != *last {
-            silenced.generation = self.allocator.ledger().generation();
-            self.assignments.publish(silenced);
-        }
+        saved
     }
 
     /// Addresses held, the next free ones of each pool, and those found in conflict: probing goes
@@ -285,7 +266,7 @@ impl Control {
         self.surroundings.legs_of(address, pool.and_then(|pool| pool.interfaces.as_deref()))
     }
 
-    /// While the disk refuses, addresses that were not published before are not announced.
+    /// While the disk refuses, only addresses that were published are announced.
     fn only_known(&self, mut wanted: Vec<Wanted>) -> Vec<Wanted> {
         let last = self.assignments.current();
         let published: BTreeSet<IpAddr> = last.vips.iter().map(|vip| vip.address).collect();
@@ -306,6 +287,26 @@ fn input<'a>(
     conflicts: &'a BTreeMap<IpAddr, Conflict>,
 ) -> Input<'a> {
     Input { pools: &config.pools, class_only: config.speaker.class_only, snapshot, host, conflicts }
+}
+
+/// Takes out what the ledger does not hold: a restart would forget it.
+fn keep_to(ledger: &Ledger, assignments: &mut Assignments) {
+    let entry = |address: &IpAddr| ledger.addresses().get(address);
+    for assignment in &mut assignments.services {
+        let service = &assignment.service;
+        assignment
+            .addresses
+            .retain(|address| entry(address).is_some_and(|e| e.holders.contains_key(service)));
+    }
+    assignments.services.retain(|assignment| !assignment.addresses.is_empty());
+    let held: BTreeSet<IpAddr> =
+        assignments.services.iter().flat_map(|a| a.addresses.iter().copied()).collect();
+    assignments.vips.retain(|vip| held.contains(&vip.address));
+}
+
+/// Whether two say the same, whatever their numbers.
+fn says_the_same(one: &Assignments, other: &Assignments) -> bool {
+    one.services == other.services && one.vips == other.vips
 }
 
 fn answer_on(assignments: &mut Assignments, answers: &Answers) {

@@ -27,6 +27,8 @@ pub(crate) struct Store {
     ledger: PathBuf,
     previous: PathBuf,
     answers: PathBuf,
+    /// The ledger that a restart would find.
+    held: Ledger,
     /// Whether the last save failed.
     behind: bool,
     written: Option<Answers>,
@@ -68,13 +70,14 @@ impl Store {
             ledger: directory.join("ledger.json"),
             previous: directory.join("ledger.previous.json"),
             answers: directory.join("answers.json"),
+            held: Ledger::default(),
             behind: false,
             written: None,
         }
     }
 
     /// What the last run left; a ledger that is not there is an empty one.
-    pub(crate) fn load(&self) -> Result<Stored, StoreError> {
+    pub(crate) fn load(&mut self) -> Result<Stored, StoreError> {
         let (ledger, damaged) = match decode(&self.ledger) {
             Ok(ledger) => (ledger, None),
             Err(error) => {
@@ -82,7 +85,8 @@ impl Store {
                 (previous.0, Some(previous.1))
             }
         };
-        Ok(Stored { ledger: ledger.unwrap_or_default(), answers: self.load_answers(), damaged })
+        self.held = ledger.unwrap_or_default();
+        Ok(Stored { ledger: self.held.clone(), answers: self.load_answers(), damaged })
     }
 
     /// The ledger before the damaged one, and what to tell about it.
@@ -90,6 +94,8 @@ impl Store {
         let ledger = decode(&self.previous).ok().flatten()?;
         let aside = self.ledger.with_extension("damaged.json");
         fs::rename(&self.ledger, &aside).ok()?;
+        // The next start may come before the disk has taken a ledger.
+        fs::rename(&self.previous, &self.ledger).ok()?;
         let message = format!(
             "{} was damaged and is set aside as {}; the ledger before it is used, and the last \
              change may be missing: compare `roadstead status` with what you expect",
@@ -116,11 +122,18 @@ impl Store {
         self.behind
     }
 
-    /// Writes both; the ledger first.
+    /// The ledger that a restart would find: what may be announced whatever the disk does.
+    pub(crate) fn held(&self) -> &Ledger {
+        &self.held
+    }
+
+    /// Writes both; the ledger first. An error may come after the ledger was written: [`Self::held`]
+    /// says which one counts. Without its answers a restart probes what it would have resumed.
     pub(crate) fn save(&mut self, ledger: &Ledger, answers: &Answers) -> Result<(), StateError> {
         self.behind = true;
         self.keep_previous();
         state::write_bytes(&self.ledger, ledger.encode().as_bytes())?;
+        self.held = ledger.clone();
         if self.written.as_ref() != Some(answers) {
             state::write(&self.answers, answers)?;
             self.written = Some(answers.clone());
@@ -168,17 +181,20 @@ mod tests {
     #[test]
     fn a_damaged_ledger_is_set_aside_for_the_one_before_it() {
         let directory = tempfile::tempdir().unwrap();
-        let store = save_twice(directory.path());
+        let mut store = save_twice(directory.path());
         fs::write(&store.ledger, "{\"version\":1,\"gen").unwrap();
         let stored = store.load().unwrap();
-        assert!(stored.damaged.unwrap().contains("ledger.damaged.json"));
+        assert!(stored.damaged.as_ref().unwrap().contains("ledger.damaged.json"));
         assert!(directory.path().join("ledger.damaged.json").exists());
+        let again = Store::new(directory.path()).load().unwrap();
+        assert_eq!((again.ledger, again.damaged), (stored.ledger, None), "a second start");
+        assert!(store.ledger.exists());
     }
 
     #[test]
     fn two_damaged_ledgers_stop_the_start_and_stay_where_they_are() {
         let directory = tempfile::tempdir().unwrap();
-        let store = save_twice(directory.path());
+        let mut store = save_twice(directory.path());
         fs::write(&store.ledger, "").unwrap();
         fs::write(&store.previous, "banana").unwrap();
         let error = store.load().unwrap_err();

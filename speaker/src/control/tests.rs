@@ -76,6 +76,13 @@ impl Machine {
         said
     }
 
+    /// Steps until what the announcer does in answer to one is known to the next.
+    fn settle(&mut self) -> Arc<Assignments> {
+        self.step();
+        self.step();
+        self.step()
+    }
+
     fn toggle(&mut self, name: &str) {
         let service = service(name);
         if self.snapshot.services.remove(&service.key).is_none() {
@@ -199,4 +206,31 @@ fn a_change_of_the_ledger_alone_is_written() {
     machine.step();
     let ledger = fs::read_to_string(machine.state().join("ledger.json")).unwrap();
     assert!(ledger.contains("\"sharing_key\":\"front\""), "{ledger}");
+}
+
+/// A crash while the disk refuses: what the disk holds is announced, what is deleted is withdrawn,
+/// and what is new waits.
+#[test]
+fn a_speaker_that_starts_on_a_disk_that_refuses_says_what_the_disk_holds() {
+    let mut machine = Machine::new();
+    machine.read_sources();
+    machine.toggle("a");
+    machine.toggle("b");
+    machine.settle();
+    machine.start();
+    machine.refuse(true);
+    let said = machine.settle();
+    assert_eq!(answered(&said), ["192.0.2.10", "192.0.2.11"], "{said:?}");
+    machine.toggle("a");
+    machine.toggle("c");
+    let said = machine.settle();
+    assert_eq!(answered(&said), ["192.0.2.11"], "{said:?}");
+    assert_eq!(said.services.len(), 1, "what is new waits: {said:?}");
+    machine.control.as_mut().unwrap().drained = true;
+    assert!(answered(&machine.settle()).is_empty(), "silence needs no disk");
+}
+
+fn answered(said: &Assignments) -> Vec<String> {
+    let answered = said.vips.iter().filter(|vip| !vip.answer_on.is_empty());
+    answered.map(|vip| vip.address.to_string()).collect()
 }

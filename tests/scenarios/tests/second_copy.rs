@@ -43,7 +43,7 @@ fn a_second_copy_names_the_first_ones_lock() -> Result<()> {
                 let (status, said) = gives_up(world, &name, &[])?;
                 ensure!(status.code() == Some(1), "{name} ended with {status}: {said}");
                 ensure!(said.contains("another copy is running"), "{name}: {said}");
-                let lock = world.edge.state().join(daemon.as_str()).join("lock");
+                let lock = world.edge.state().join(daemon.as_str());
                 ensure!(said.contains(&lock.display().to_string()), "{name}: {said}");
                 ensure!(world.edge.daemon(daemon)?.starts() == 1, "the first {name} ended");
             }

@@ -166,7 +166,8 @@ pub struct Server {
 
 impl Server {
     /// Binds the socket, in place of one that a killed daemon left behind. The caller holds the
-    /// daemon's [`crate::lock::DirectoryLock`]; a copy with another state directory may serve there all the same.
+    /// daemon's [`crate::lock::DirectoryLock`]; a copy with another state directory may serve
+    /// there all the same.
     ///
     /// # Errors
     /// When the directory or the socket cannot be made, or somebody serves there.
