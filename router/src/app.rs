@@ -17,9 +17,13 @@ use roadstead_daemon::{
     ready::Readiness,
     signals::{Signals, Told},
 };
-use roadstead_model::{config::Config, local::Programmed};
+use roadstead_model::{
+    config::Config,
+    local::{Assignments, Programmed},
+};
 use roadstead_netlink::Netlink;
 use roadstead_router_bpf::Error;
+use roadstead_router_core::plan::orphans;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::{
@@ -50,6 +54,7 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     let memory = Memory::read(&Memory::path(&state));
 
     let (config_in, config_out) = watch::channel(Arc::clone(&config));
+    let (stale_in, stale_config) = watch::channel(None);
     let (heard_in, heard) = watch::channel(Heard::remembered(memory.as_ref()));
     let (wanted, wanted_out) = watch::channel(Wanted::default());
     let (host_in, host) = watch::channel(None);
@@ -75,10 +80,19 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     };
     // Last of what can fail: it takes the place of the socket that is there.
     let server = local::Server::bind(&config.paths.socket_of("router"))?;
+    let reloading = Reloading { config: config_in, stale: stale_in, heard: heard.clone(), metrics };
     let control = Control::new(
         kernel,
-        Sources { config: config_out, heard, host, events: events_out, swept, orders },
-        Sinks { programmed, retired, wanted, metrics: metrics.clone(), readiness },
+        Sources {
+            config: config_out,
+            stale_config,
+            heard,
+            host,
+            events: events_out,
+            swept,
+            orders,
+        },
+        Sinks { programmed, retired, wanted, metrics: reloading.metrics.clone(), readiness },
         memory.unwrap_or_default(),
     )?;
     let speaker = local::Client::new(config.paths.socket_of("speaker"));
@@ -86,7 +100,7 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     // speaker that comes later, and systemd would take that for a failed start.
     notify::ready();
     tokio::select! {
-        () = until_stopped(file, signals, config_in, metrics) => Ok(()),
+        () = until_stopped(file, signals, reloading) => Ok(()),
         () = control.run() => Ok(()),
         () = follower.run() => Err(anyhow!("the rtnetlink socket closed")),
         () = host::follow(netlink, wanted_out, host_in) => Ok(()),
@@ -133,13 +147,17 @@ fn open(config: &Config) -> Result<Kernel> {
     }
 }
 
-/// Reloads at SIGHUP, resolves at SIGTERM.
-async fn until_stopped(
-    file: &Path,
-    mut signals: Signals,
+/// What a reload follows from and whom it tells.
+struct Reloading {
     config: watch::Sender<Arc<Config>>,
+    /// Why the last one was refused.
+    stale: watch::Sender<Option<String>>,
+    heard: watch::Receiver<Heard>,
     metrics: Metrics,
-) {
+}
+
+/// Reloads at SIGHUP, resolves at SIGTERM.
+async fn until_stopped(file: &Path, mut signals: Signals, reloading: Reloading) {
     loop {
         match signals.next().await {
             Told::Stop => {
@@ -147,25 +165,74 @@ async fn until_stopped(
                 notify::stopping();
                 return;
             }
-            Told::Reload => {
-                let taken = roadstead_daemon::reload(|| reloaded(file, &config.borrow()));
-                metrics.configured(taken.is_ok());
-                if let Ok(new) = taken {
-                    config.send_replace(Arc::new(new));
-                }
-            }
+            Told::Reload => reloading.reload(file),
+        }
+    }
+}
+
+impl Reloading {
+    fn reload(&self, file: &Path) {
+        let assignments = self.heard.borrow().assignments.clone();
+        let taken = roadstead_daemon::reload(|| {
+            let new = roadstead_config::load_and_warn(file)?;
+            acceptable(&new, &self.config.borrow(), assignments.as_deref())?;
+            anyhow::Ok(new)
+        });
+        self.metrics.configured(taken.is_ok());
+        self.stale.send_replace(taken.as_ref().err().cloned());
+        if let Ok(new) = taken {
+            self.config.send_replace(Arc::new(new));
         }
     }
 }
 
 /// A configuration is taken whole or not at all.
-fn reloaded(file: &Path, old: &Config) -> Result<Config> {
-    let new = roadstead_config::load_and_warn(file)?;
+fn acceptable(new: &Config, old: &Config, assignments: Option<&Assignments>) -> Result<()> {
     if new.paths != old.paths || new.router.metrics != old.router.metrics {
         return Err(anyhow!("[paths] and router.metrics change with a restart only"));
     }
     if new.router.flows != old.router.flows {
         return Err(anyhow!("router.flows changes with a reboot only: the table holds its flows"));
     }
-    Ok(new)
+    let orphans = assignments.map(|assignments| orphans(assignments, &old.pools, &new.pools));
+    let orphans: Vec<String> = orphans
+        .into_iter()
+        .flatten()
+        .map(|(service, address)| format!("{service} ({address})"))
+        .collect();
+    if !orphans.is_empty() {
+        return Err(anyhow!(
+            "it would take the address of {}; move or delete these Services first",
+            orphans.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{control, reconcile};
+
+    /// As the speaker does, which may be down.
+    #[test]
+    fn a_reload_that_would_take_a_served_address_is_refused_by_name() {
+        let old = control::tests::config(Path::new("/nowhere"));
+        let with = |pools| Config { pools, ..old.clone() };
+        let assignments = reconcile::tests::world().assignments;
+        let moved = with(vec![reconcile::tests::pool("203.0.113.0/24")]);
+        let refused = acceptable(&moved, &old, Some(&assignments)).unwrap_err().to_string();
+        assert!(refused.contains("default/web (192.0.2.10)"), "{refused}");
+        let mut reserving = old.clone();
+        reserving.pools[0].reserved = vec!["192.0.2.10".parse().unwrap()];
+        assert!(acceptable(&reserving, &old, Some(&assignments)).is_err());
+        let wider = with(vec![reconcile::tests::pool("192.0.0.0/16")]);
+        acceptable(&wider, &old, Some(&assignments)).unwrap();
+        acceptable(&old, &moved, Some(&assignments)).unwrap();
+        acceptable(&moved, &with(Vec::new()), Some(&assignments)).unwrap();
+        let mut leaving = (*assignments).clone();
+        leaving.services[0].withdrawing = true;
+        acceptable(&moved, &old, Some(&leaving)).unwrap();
+        acceptable(&moved, &old, None).unwrap();
+    }
 }

@@ -69,6 +69,8 @@ pub(crate) const EVENTS: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Sources {
     pub(crate) config: watch::Receiver<Arc<Config>>,
+    /// Why the last reload was refused; `None` when the configuration in use is the one on disk.
+    pub(crate) stale_config: watch::Receiver<Option<String>>,
     pub(crate) heard: watch::Receiver<Heard>,
     pub(crate) host: watch::Receiver<Option<Arc<Host>>>,
     pub(crate) events: mpsc::Receiver<Event>,
@@ -276,6 +278,7 @@ impl<D: Dataplane> Control<D> {
             snapshot: self.snapshot.borrow().clone(),
             host: self.host.clone()?,
             router: Arc::new(self.config.router.clone()),
+            pools: self.config.pools.as_slice().into(),
         })
     }
 
@@ -429,4 +432,4 @@ impl<D: Dataplane> Control<D> {
 mod legs;
 mod orders;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

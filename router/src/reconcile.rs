@@ -28,6 +28,7 @@ pub(crate) struct World {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) host: Arc<Host>,
     pub(crate) router: Arc<config::Router>,
+    pub(crate) pools: Arc<[config::Pool]>,
 }
 
 /// Indices out of use, for the sweeper to ask after.
@@ -226,6 +227,7 @@ impl<M: Maps> Reconciler<M> {
             drains: &self.drains,
             host: &world.host,
             router: &world.router,
+            pools: &world.pools,
             installed: &self.installed,
             capacity: self.maps.capacity(),
             freed: &self.freed,

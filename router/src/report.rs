@@ -57,6 +57,9 @@ impl<D: Dataplane> Control<D> {
             };
             conditions.push(bad("SpeakerConnected", "NoAnswer", message.to_owned()));
         }
+        if let Some(why) = &*self.sources.stale_config.borrow() {
+            conditions.push(bad("ConfigurationCurrent", "ReloadRefused", why.clone()));
+        }
         if let Some(failure) = &self.failure {
             conditions.push(bad("Applied", "KernelRefused", failure.clone()));
         }

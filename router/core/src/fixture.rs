@@ -9,7 +9,7 @@ use std::{
 };
 
 use roadstead_model::{
-    Family, NodeKey, Protocol, ServiceKey, Snapshot, SourceName, config,
+    AddressRange, Family, NodeKey, Protocol, ServiceKey, Snapshot, SourceName, config,
     local::{Assignment, Assignments, PortClaim, ServiceServing, Vip, VipKind},
     object::{
         AddressRequest, Endpoint, Endpoints, Families, Node, Service, ServicePort, SourceRanges,
@@ -80,6 +80,25 @@ pub(crate) fn service(name: &str, ports: &[(Protocol, u16, Option<u16>)]) -> Ser
     }
 }
 
+/// One pool of these ranges.
+pub(crate) fn pool(ranges: &[(&str, &str)]) -> config::Pool {
+    let range = |(first, last): &(&str, &str)| AddressRange::new(ip(first), ip(last)).unwrap();
+    config::Pool {
+        name: "lan".into(),
+        addresses: ranges.iter().map(range).collect(),
+        reserved: Vec::new(),
+        auto_assign: true,
+        priority: None,
+        namespaces: Vec::new(),
+        service_selector: None,
+        avoid_buggy_ips: false,
+        announce: config::Announce { l2: true, bgp: false },
+        interfaces: None,
+        sharing: config::Sharing::Off,
+        host_addresses: false,
+    }
+}
+
 pub(crate) fn router() -> config::Router {
     config::Router {
         interfaces: None,
@@ -111,6 +130,7 @@ pub(crate) struct World {
     pub(crate) drains: Drains,
     pub(crate) host: Host,
     pub(crate) router: config::Router,
+    pub(crate) pools: Vec<config::Pool>,
     pub(crate) installed: Installed,
     pub(crate) capacity: Capacity,
     pub(crate) freed: Freed,
@@ -134,6 +154,11 @@ impl World {
             drains: Drains::default(),
             host: host(),
             router,
+            pools: vec![pool(&[
+                ("192.0.2.0", "192.0.2.255"),
+                ("198.19.0.0", "198.19.255.255"),
+                ("2001:db8:2::", "2001:db8:2::ffff"),
+            ])],
             installed: Installed::default(),
             capacity: Capacity {
                 flows: 1_000,
@@ -223,6 +248,7 @@ impl World {
             drains: &self.drains,
             host: &self.host,
             router: &self.router,
+            pools: &self.pools,
             installed: &self.installed,
             capacity: self.capacity,
             freed: &self.freed,

@@ -17,6 +17,7 @@ mod candidates;
 mod entries;
 mod frontends;
 mod nodes;
+mod permitted;
 mod ranges;
 mod serving;
 mod snat;
@@ -38,6 +39,7 @@ use crate::{
     maps::{BackendId, Capacity, FrontendId, Installed, SnatId},
 };
 
+pub use permitted::orphans;
 pub use status::{Status, status};
 pub use subjects::subjects;
 
@@ -59,6 +61,8 @@ pub struct Inputs<'a> {
     pub host: &'a Host,
     /// `[router]`.
     pub router: &'a config::Router,
+    /// `[[pool]]`: which addresses may be served at all (S1).
+    pub pools: &'a [config::Pool],
     /// What the maps hold.
     pub installed: &'a Installed,
     /// How much fits.

@@ -55,6 +55,7 @@ impl Dataplane for Shown {
 struct Bench {
     directory: tempfile::TempDir,
     config: watch::Sender<Arc<Config>>,
+    stale_config: watch::Sender<Option<String>>,
     heard: watch::Sender<Heard>,
     host: watch::Sender<Option<Arc<Host>>>,
     orders: mpsc::Sender<Order>,
@@ -81,14 +82,14 @@ fn service(node_port: u16) -> String {
     )
 }
 
-fn config(directory: &std::path::Path) -> Config {
+pub(crate) fn config(directory: &std::path::Path) -> Config {
     let world = reconcile::world();
     Config {
         sources: vec![Source {
             name: SourceName::new("local"),
             kind: SourceKind::Directory(directory.join("manifests")),
         }],
-        pools: Vec::new(),
+        pools: world.pools.to_vec(),
         paths: Paths {
             state: directory.join("state"),
             runtime: directory.join("run"),
@@ -117,6 +118,7 @@ impl Bench {
         std::fs::create_dir_all(config.paths.runtime.join("router")).unwrap();
         std::fs::create_dir_all(directory.path().join("manifests")).unwrap();
         let (config_in, config) = watch::channel(config);
+        let (stale_in, stale_config) = watch::channel(None);
         let known = Heard::remembered((memory != Memory::default()).then_some(&memory));
         let (heard_in, heard) = watch::channel(known);
         let (host_in, host) = watch::channel(None);
@@ -131,7 +133,7 @@ impl Bench {
         let metrics = Metrics::register(&mut Registry::default());
         let control = Control::new(
             Shown { memory: reconcile::Memory { installed, patience: None }, shown },
-            Sources { config, heard, host, events, swept, orders },
+            Sources { config, stale_config, heard, host, events, swept, orders },
             Sinks { programmed, retired, wanted, metrics, readiness: readiness.clone() },
             memory,
         );
@@ -139,6 +141,7 @@ impl Bench {
         Self {
             directory,
             config: config_in,
+            stale_config: stale_in,
             heard: heard_in,
             host: host_in,
             orders: orders_in,
@@ -284,6 +287,33 @@ async fn a_reload_takes_effect_and_a_lost_speaker_is_told() {
     assert_eq!(status.nodes[0].reason, "198.51.100.1 is outside router.nodes_allowed");
     assert_eq!(status.drops, [("closed_port".to_owned(), 3)]);
     assert_eq!((&*status.legs[0].name, status.legs[0].attached), ("eth0", true));
+}
+
+#[tokio::test]
+async fn a_refused_reload_is_told_until_one_is_taken() {
+    let bench = Bench::serving().await;
+    bench.stale_config.send_replace(Some("it would take 192.0.2.10".to_owned()));
+    let told = |status: &RouterStatus| {
+        let conditions = status.daemon.conditions.iter();
+        conditions.filter(|condition| condition.reason == "ReloadRefused").count()
+    };
+    assert_eq!(told(&bench.status().await), 1);
+    bench.stale_config.send_replace(None);
+    assert_eq!(told(&bench.status().await), 0);
+}
+
+/// S1, at a start with pools that do not have what is assigned.
+#[tokio::test]
+async fn what_is_in_no_pool_is_taken_out_of_the_maps_and_told() {
+    let mut bench = Bench::serving().await;
+    let mut config = config(bench.directory.path());
+    config.pools.clear();
+    bench.config.send_replace(Arc::new(config));
+    bench.maps(|maps| maps.vips.is_empty() && maps.answers.is_empty()).await;
+    let status = bench.status().await;
+    let conditions = &status.daemon.conditions;
+    let told = conditions.iter().any(|c| c.message.starts_with("192.0.2.10 is assigned, but no"));
+    assert!(told, "{conditions:?}");
 }
 
 #[tokio::test]

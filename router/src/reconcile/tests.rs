@@ -138,6 +138,25 @@ pub(crate) fn world() -> World {
             neighbours: BTreeMap::new(),
         }),
         router: Arc::new(router()),
+        pools: Arc::new([pool("192.0.2.0/24")]),
+    }
+}
+
+/// A pool with nothing special to it.
+pub(crate) fn pool(addresses: &str) -> config::Pool {
+    config::Pool {
+        name: "lan".into(),
+        addresses: vec![addresses.parse().unwrap()],
+        reserved: Vec::new(),
+        auto_assign: true,
+        priority: None,
+        namespaces: Vec::new(),
+        service_selector: None,
+        avoid_buggy_ips: false,
+        announce: config::Announce { l2: true, bgp: false },
+        interfaces: None,
+        sharing: config::Sharing::Off,
+        host_addresses: false,
     }
 }
 

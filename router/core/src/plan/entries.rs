@@ -8,7 +8,7 @@ use std::{
 
 use roadstead_model::local::{Answering, Vip, VipKind};
 
-use super::{Inputs, snat::Snats};
+use super::{Inputs, permitted::permits, snat::Snats};
 use crate::maps::{Answer, AnswerKey, VipEntry};
 
 /// Legs that [`VipEntry::legs`] can tell apart.
@@ -46,7 +46,12 @@ pub(super) fn vips(
     let mut vips: Vec<&Vip> = inputs.assignments.vips.iter().collect();
     vips.sort_by_key(known);
     for vip in vips {
-        if vip.kind == VipKind::Virtual && inputs.host.addresses.contains(&vip.address) {
+        if !permits(inputs.pools, vip.address) {
+            problems.push(format!(
+                "{} is assigned, but no pool of the router's configuration permits it: it is not served; reload both daemons with the same pools",
+                vip.address
+            ));
+        } else if vip.kind == VipKind::Virtual && inputs.host.addresses.contains(&vip.address) {
             problems.push(format!(
                 "{} is this host's own address: put it into a pool with host_addresses = true",
                 vip.address

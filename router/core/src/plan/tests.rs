@@ -16,6 +16,7 @@ use crate::{
 
 mod duplicates;
 mod families;
+mod permitted;
 mod scale;
 mod subjects;
 
