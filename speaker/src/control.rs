@@ -17,9 +17,10 @@ use std::{
 
 use roadstead_daemon::{publish::Publisher, state::StateError, words::chain};
 use roadstead_model::{
-    Snapshot,
+    ServiceKey, Snapshot,
     config::Config,
     local::{Assignments, SpeakerStatus},
+    reason::{Condition, ConditionStatus},
 };
 use roadstead_speaker_core::{
     gate::{self, Answers, Facts, Gate, Hold, Leg, Verdict, Wanted, Wire},
@@ -151,10 +152,11 @@ impl Control {
 
     /// Brings everything that is decided in line with everything that is known.
     pub(crate) fn step(&mut self) -> Orders {
-        let (outcome, verdict) = self.decide();
+        let (outcome, mut verdict) = self.decide();
         let failed = self.publish(&outcome, &verdict).err();
         if let Some(error) = &failed {
             tracing::error!(error = %chain(error), "{WHILE_THE_DISK_REFUSES}");
+            self.tell_who_waits(&outcome, &mut verdict);
         }
         let wanted = match failed {
             None => self.wanted(&verdict),
@@ -236,6 +238,17 @@ impl Control {
         saved
     }
 
+    /// Whoever holds an address that the disk does not know of waits for the disk.
+    fn tell_who_waits(&self, outcome: &Outcome, verdict: &mut Verdict) {
+        let pairs = outcome.addresses.iter().flat_map(|h| h.live.iter().map(|s| (h.address, s)));
+        for (address, service) in pairs.filter(|(a, service)| !holds(self.store.held(), a, service))
+        {
+            let message = format!("{address} is not announced before the disk has taken it");
+            let waits = Condition::new("Announced", ConditionStatus::False, "DiskRefuses", message);
+            verdict.conditions.insert(service.clone(), waits);
+        }
+    }
+
     /// Addresses held, the next free ones of each pool, and those found in conflict: probing goes
     /// on there, so that an address that was freed on the wire is noticed.
     fn wanted(&self, verdict: &Verdict) -> Vec<Wanted> {
@@ -291,17 +304,18 @@ fn input<'a>(
 
 /// Takes out what the ledger does not hold: a restart would forget it.
 fn keep_to(ledger: &Ledger, assignments: &mut Assignments) {
-    let entry = |address: &IpAddr| ledger.addresses().get(address);
     for assignment in &mut assignments.services {
         let service = &assignment.service;
-        assignment
-            .addresses
-            .retain(|address| entry(address).is_some_and(|e| e.holders.contains_key(service)));
+        assignment.addresses.retain(|address| holds(ledger, address, service));
     }
     assignments.services.retain(|assignment| !assignment.addresses.is_empty());
     let held: BTreeSet<IpAddr> =
         assignments.services.iter().flat_map(|a| a.addresses.iter().copied()).collect();
     assignments.vips.retain(|vip| held.contains(&vip.address));
+}
+
+fn holds(ledger: &Ledger, address: &IpAddr, service: &ServiceKey) -> bool {
+    ledger.addresses().get(address).is_some_and(|entry| entry.holders.contains_key(service))
 }
 
 /// Whether two say the same, whatever their numbers.

@@ -68,6 +68,7 @@ pub(super) fn what_to_do(reason: &str) -> &'static str {
         "PortConflict" => "choose another port, or another address",
         "AddressNotInPool" => "ask for an address inside a pool, or add it to one",
         "AddressReserved" => "ask for another address, or take it out of `reserved`",
+        "DiskRefuses" => "make room on the disk of the state directory, or mount it writable",
         "Drained" => "roadstead undrain self",
         "NoLeg" => "bring the interface up, or correct `interfaces` of the pool or of [speaker]",
         "RouterSilent" => "systemctl status roadstead-router",

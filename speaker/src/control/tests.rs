@@ -76,6 +76,14 @@ impl Machine {
         said
     }
 
+    /// Why a Service is announced, or is not.
+    fn reason(&self, name: &str) -> String {
+        let status = self.control.as_ref().unwrap().status();
+        let key = service(name).key;
+        let found = status.services.iter().find(|service| service.service == key).unwrap();
+        found.conditions.iter().find(|c| c.kind == "Announced").unwrap().reason.clone()
+    }
+
     /// Steps until what the announcer does in answer to one is known to the next.
     fn settle(&mut self) -> Arc<Assignments> {
         self.step();
@@ -226,8 +234,23 @@ fn a_speaker_that_starts_on_a_disk_that_refuses_says_what_the_disk_holds() {
     let said = machine.settle();
     assert_eq!(answered(&said), ["192.0.2.11"], "{said:?}");
     assert_eq!(said.services.len(), 1, "what is new waits: {said:?}");
+    assert_eq!(machine.reason("c"), "DiskRefuses");
+    assert_eq!(machine.reason("b"), "Probed");
     machine.control.as_mut().unwrap().drained = true;
     assert!(answered(&machine.settle()).is_empty(), "silence needs no disk");
+}
+
+/// The ledger alone says what is held: without the answers a restart probes, and announces.
+#[test]
+fn what_the_ledger_got_through_is_announced_over_a_crash_whatever_became_of_the_answers() {
+    let mut machine = Machine::new();
+    machine.read_sources();
+    fs::create_dir(machine.state().join("answers.json")).unwrap();
+    machine.toggle("a");
+    assert_eq!(answered(&machine.settle()), ["192.0.2.10"]);
+    assert!(machine.control.as_ref().unwrap().store.is_behind(), "the answers were written");
+    machine.start();
+    assert_eq!(answered(&machine.settle()), ["192.0.2.10"]);
 }
 
 fn answered(said: &Assignments) -> Vec<String> {
