@@ -90,11 +90,41 @@ fn a_reload_that_would_orphan_an_address_names_the_services() -> Result<()> {
             for (address, (pool, without_it)) in at.addresses().into_iter().zip(smaller) {
                 reload(world, &one_pool().replace(pool, without_it))?;
                 let words = ["the reload is refused", "default/web", &address.to_string()];
-                wait_logged(world, DaemonName::Speaker, &words)?;
+                for daemon in DaemonName::ALL {
+                    wait_logged(world, daemon, &words)?;
+                }
             }
             let still = world.both_of("web", 80)?;
             ensure!(still == at, "{still:?}");
             at.answer(world.client()?)
+        },
+    )
+}
+
+/// S1, with the speaker down: the router alone looks at the pools.
+#[test]
+fn a_router_alone_refuses_what_would_orphan_and_starts_without_it() -> Result<()> {
+    scenario(
+        || World::routed("reload-alone"),
+        |world| {
+            let at = world.serve_both("web", &web("web"), 80)?;
+            world.edge.stop_daemon(DaemonName::Speaker);
+            world.edge.configure(&one_pool().replace("192.0.2.10-", "192.0.2.30-"))?;
+            world.edge.reload(DaemonName::Router)?;
+            let [v4, v6] = at.addresses();
+            let words = ["the reload is refused", "default/web", &v4.to_string()];
+            wait_logged(world, DaemonName::Router, &words)?;
+            at.answer(world.client()?)?;
+            world.edge.stop_daemon(DaemonName::Router);
+            world.edge.start_daemon(DaemonName::Router)?;
+            eventually("silence for the address in no pool", SOON, || {
+                let mac = ask::who_has(world.near()?, v4)?;
+                ensure!(mac.is_none(), "{mac:?} answers for {v4}");
+                Ok(())
+            })?;
+            let mac = ask::who_has(world.near()?, v6)?;
+            ensure!(mac.is_some(), "nobody answers for {v6}, which is in the pool");
+            Ok(())
         },
     )
 }
