@@ -8,6 +8,7 @@
 use std::{fs, net::IpAddr};
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use roadstead_lab::{
     Load,
     edge::{Condition, DaemonName, ServiceYaml},
@@ -51,6 +52,31 @@ fn a_file_that_turns_bad_keeps_its_last_good_objects() -> Result<()> {
             another_is_served(world, 30001)?;
             let still = world.both_of("web", 80)?;
             ensure!(still == web, "{still:?}");
+            running.all_answered()
+        },
+    )
+}
+
+/// A file that sorts before the owner's and names its NodePort, and a start of either daemon, which
+/// reads all files at once.
+#[test]
+fn a_node_port_of_another_is_refused_and_its_owner_served_over_restarts() -> Result<()> {
+    scenario(
+        || World::routed("bad-node-port"),
+        |world| {
+            let web = world.serve_both("web", &web(), 80)?;
+            let running = web.load(world, |to| Load::connect(to).rate(20))?;
+            let taker = ServiceYaml::new("taker").tcp(80, 30000).dual();
+            world.edge.manifests.write("a-taker", &taker.yaml()?)?;
+            for daemon in DaemonName::ALL {
+                world.edge.wait_reason("default/taker", "NodePortTaken", SOON)?;
+                world.edge.restart(daemon, Signal::SIGKILL)?;
+            }
+            let told = world.edge.wait_reason("default/taker", "NodePortTaken", SOON)?;
+            ensure!(told.message.contains("30000") && told.message.contains("default/web"));
+            let still = world.both_of("web", 80)?;
+            ensure!(still == web, "{still:?}");
+            check_complains(world, "node port TCP 30000 is named by")?;
             running.all_answered()
         },
     )
