@@ -64,7 +64,7 @@ impl<D: Dataplane> Control<D> {
             conditions.push(bad("Applied", "KernelRefused", failure.clone()));
         }
         if let Some(failure) = &self.memory.failed {
-            conditions.push(bad("StateWritten", "DiskRefused", failure.clone()));
+            conditions.push(bad("StateWritten", "DiskRefuses", failure.clone()));
         }
         if self.host.as_ref().is_some_and(|host| host.legs.is_empty()) {
             let message = "no interface fits: name one that is up in router.interfaces";

@@ -98,7 +98,8 @@ fn cargo_deny() -> Result<PathBuf> {
     let binary = tools.join("bin/cargo-deny");
     if !binary.exists() {
         let place = tools.display().to_string();
-        Cargo::new(["install", "--locked", "--debug", "--root", &place, "cargo-deny@0.20.2"]).run()?;
+        Cargo::new(["install", "--locked", "--debug", "--root", &place, "cargo-deny@0.20.2"])
+            .run()?;
     }
     Ok(binary)
 }
