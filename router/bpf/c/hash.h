@@ -19,8 +19,9 @@ static __always_inline __u64 hash_address(__u64 hash, const union address *addre
     return hash_mix(hash_mix(hash, address->halves[0]), address->halves[1]);
 }
 
-/* The index into settings.classes; src/settings.rs computes the same. */
+/* The index into settings.classes; src/settings.rs computes the same. The last round spreads an
+ * address's last byte, which is the highest of a half, over the bits that are the index. */
 static __always_inline __u32 hash_class(const union address *address)
 {
-    return hash_address(0, address) % ADDRESS_CLASSES;
+    return hash_mix(hash_address(0, address), 0) % ADDRESS_CLASSES;
 }

@@ -273,7 +273,6 @@ _Static_assert(sizeof(struct event) == 48, "event");
 enum sweep_kind {
     SWEEP_EXPIRED = 1, /* the flows named by their forward keys that are expired */
     SWEEP_ORPHANS = 2, /* the reverse entries named that no forward entry leads to */
-    SWEEP_ALL = 3,     /* the flows named, whatever their state: a drain's deadline is over */
 };
 
 #define SWEEP_BATCH 4096 /* keys at most in one run */

@@ -219,7 +219,8 @@ static __always_inline enum parsed parse_tcp(struct packet *packet, const struct
     struct tcphdr *tcp = frame_at(frame, packet->l4, sizeof(*tcp));
     if (!tcp)
         return PARSED_SHORT;
-    if (!parse_holds(packet, sizeof(*tcp)))
+    __u32 header = tcp->doff * 4;
+    if (header < sizeof(*tcp) || !parse_holds(packet, header))
         return PARSED_MALFORMED;
     packet->source_port = tcp->source;
     packet->destination_port = tcp->dest;

@@ -111,6 +111,26 @@ fn hash_mix(hash: u64, value: u64) -> u64 {
 pub(crate) fn hash_class(address: &Address) -> usize {
     let (high, low) = address.0.split_at(8);
     let half = |bytes: &[u8]| bytes.try_into().map(u64::from_ne_bytes).unwrap_or_default();
-    let hash = hash_mix(hash_mix(0, half(high)), half(low));
+    let hash = [half(high), half(low), 0].into_iter().fold(0, hash_mix);
     usize::try_from(hash % ADDRESS_CLASSES as u64).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    /// A neighbour that shares the class of an address of ours costs two look-ups a packet.
+    #[test]
+    fn neighbours_have_classes_of_their_own() {
+        let v4 = |last| IpAddr::from(Ipv4Addr::new(192, 0, 2, last));
+        let v6 = |last| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last)));
+        for addresses in [v4 as fn(u8) -> IpAddr, v6] {
+            let classes: BTreeSet<usize> =
+                (0..=255).map(|last| hash_class(&Address::from(addresses(last)))).collect();
+            assert!(classes.len() > 240, "{} classes for 256 addresses", classes.len());
+        }
+    }
 }

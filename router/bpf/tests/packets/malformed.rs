@@ -112,3 +112,19 @@ fn what_stands_in_the_padding_is_no_header() {
         rig.send(Leg::Lan, &frame).assert_dropped("protocol", "ICMP of 7 bytes");
     }
 }
+
+/// RFC 9293 section 3.1: at least five words, and no more than there are.
+#[test]
+fn a_data_offset_that_cannot_be_is_malformed() {
+    for family in FAMILIES {
+        let rig = Rig::serving();
+        let whole = family.tcp(&rig, HTTP, &Tcp::flags(SYN));
+        let offset_at = headers(&family) + 12;
+        for words in [0, 4, 6, 15] {
+            let mut frame = whole.clone();
+            frame[offset_at] = words << 4;
+            rig.send(Leg::Lan, &frame).assert_dropped("malformed", &format!("{words} words"));
+        }
+        assert_eq!(rig.count("flows"), 0);
+    }
+}

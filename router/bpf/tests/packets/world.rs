@@ -401,16 +401,17 @@ impl Settings<'_> {
 
 /// The index of an address in `settings.classes`, as `c/hash.h` has it.
 fn class_of(of: IpAddr) -> usize {
-    usize::try_from((hash_of(of) & 0xffff_ffff) % 16_384).expect("an index")
+    usize::try_from(hash_mix(hash_of(of), 0) % 16_384).expect("an index")
+}
+
+fn hash_mix(hash: u64, value: u64) -> u64 {
+    let hash = (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^ hash >> 32
 }
 
 /// `hash_address` of `c/hash.h`, with a seed of zero.
 pub(crate) fn hash_of(of: IpAddr) -> u64 {
     let bytes = address(of);
-    let mix = |hash: u64, half: &[u8]| {
-        let value = u64::from_ne_bytes(half.try_into().expect("8 bytes"));
-        let hash = (hash ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash ^ hash >> 32
-    };
-    mix(mix(0, &bytes[..8]), &bytes[8..])
+    let half = |at| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+    hash_mix(hash_mix(0, half(0)), half(8))
 }

@@ -178,10 +178,14 @@ impl View {
             frame::UDP => 8,
             _ => return Some(()),
         };
-        let within = self.l4 + needed <= self.length;
-        let header = self.bytes.get(self.l4..self.l4 + needed).filter(|_| within)?;
+        let header = self.bytes.get(self.l4..self.l4 + needed)?;
+        let is_tcp = self.protocol == frame::TCP;
+        let told = if is_tcp { usize::from(header[12] >> 4) * 4 } else { needed };
+        if told < needed || self.l4 + told > self.length {
+            return None;
+        }
         self.ports = (number(header, 0)?, number(header, 2)?);
-        self.flags = if needed == 20 { header[13] } else { 0 };
+        self.flags = if is_tcp { header[13] } else { 0 };
         Some(())
     }
 
