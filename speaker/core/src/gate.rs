@@ -203,7 +203,9 @@ impl Gate {
         self.unsure.retain(|address| held.contains(address));
         self.resumed.retain(|address, _| held.contains(address));
         self.closing.retain(|address, _| held.contains(address));
-        self.served.retain(|(address, _)| held.contains(address));
+        let live: BTreeSet<(IpAddr, &ServiceKey)> =
+            facts.holdings.iter().flat_map(|h| h.live.iter().map(|s| (h.address, s))).collect();
+        self.served.retain(|(address, service)| live.contains(&(*address, service)));
         self.resumed.retain(|address, legs| {
             legs.retain(|leg| !facts.wire.contains_key(&(*address, leg.clone())));
             !legs.is_empty()

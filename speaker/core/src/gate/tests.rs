@@ -191,6 +191,25 @@ fn a_newcomer_on_a_shared_address_waits_for_its_own_word() {
 }
 
 #[test]
+fn a_service_that_comes_back_under_its_name_waits_for_its_own_word_again() {
+    let mut world = World::announced();
+    let mail = ServiceServing {
+        service: service("mail"),
+        serving: Serving::Ready,
+        message: String::new(),
+        withheld: vec![],
+    };
+    world.holdings[0].live.push(service("mail"));
+    world.programmed.as_mut().unwrap().services.push(mail);
+    assert!(world.step().waiting.is_empty());
+    world.holdings[0].live.pop();
+    world.programmed.as_mut().unwrap().services.pop();
+    world.step();
+    world.holdings[0].live.push(service("mail"));
+    assert_eq!(world.step().waiting, [(address(), service("mail"))].into());
+}
+
+#[test]
 fn released_only_when_socket_and_kernel_are_silent() {
     let mut world = World::announced();
     let answering = Answering { address: address(), legs: vec![leg()] };
@@ -201,11 +220,15 @@ fn released_only_when_socket_and_kernel_are_silent() {
     world.wire(None);
     assert!(world.step().released.is_empty(), "the kernel still answers");
 
-    world.programmed.as_mut().unwrap().answering.clear();
+    let answering = std::mem::take(&mut world.programmed.as_mut().unwrap().answering);
     assert!(world.step().released.is_empty(), "that may be from before the order");
 
     world.published = 2;
-    world.programmed.as_mut().unwrap().applied = 2;
+    let said = Programmed { applied: 2, answering, ..Programmed::default() };
+    world.programmed = Some(said);
+    assert!(world.step().released.is_empty(), "the order is applied, but not whole");
+
+    world.programmed.as_mut().unwrap().answering.clear();
     assert_eq!(world.step().released, [(address(), service("web"))]);
 }
 
@@ -242,9 +265,13 @@ fn a_restart_goes_on_answering_before_anybody_has_spoken() {
 fn an_address_that_the_ledger_does_not_know_is_not_answered_for() {
     let mut world = World::new();
     world.gate = Gate::restore(Answers::from([(address(), BTreeSet::from([leg()]))]), [address()]);
-    world.holdings.clear();
+    let held = std::mem::take(&mut world.holdings);
     let verdict = world.step();
     assert!(verdict.answers.is_empty() && verdict.wanted.is_empty());
+    world.holdings = held;
+    let verdict = world.step();
+    assert_eq!(verdict.wanted[0].hold, Hold::Probe, "who gets it next begins anew");
+    assert!(verdict.answers.is_empty());
 }
 
 #[test]
