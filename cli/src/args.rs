@@ -2,10 +2,10 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use roadstead_model::local::{FLOWS_LIMIT, FLOWS_MOST};
 
-use crate::explain::Target;
+use crate::{explain::Target, output::Format};
 
 /// The operator's side of Roadstead, a load balancer for bare-metal Kubernetes.
 #[derive(Debug, Parser)]
@@ -117,17 +117,6 @@ pub(crate) enum DrainWhat {
         #[arg(long)]
         until_reboot: bool,
     },
-}
-
-/// How to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    Text,
-    /// For programs; stable.
-    Json,
-    /// As JSON, in YAML.
-    Yaml,
 }
 
 fn limit(text: &str) -> Result<usize, String> {

@@ -1,14 +1,15 @@
 //! The host as its own client: sockets of this very process.
 
 use std::{
-    io::ErrorKind,
-    net::{SocketAddr, TcpStream},
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    time::Duration,
 };
 
 use roadstead_router_bpf::{Options, load};
 use roadstead_router_core::maps::{BackendMode, Op};
 
-use crate::rig::{Addresses, CAPACITY, PORT, Rig, apply, families, ip};
+use crate::rig::{Addresses, CAPACITY, NODE_PORT, PORT, Rig, apply, families, ip};
 
 /// Nodes whose addresses are on the loopback.
 fn with_nodes() -> Rig {
@@ -46,5 +47,49 @@ fn what_nobody_serves_is_refused_at_once() {
         }
         let error = TcpStream::connect(vip(&addresses)).expect_err("no node is left");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    }
+}
+
+/// Long enough for any machine; nothing waits for it to pass.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_connection_goes_to_a_node_and_believes_it_talks_to_the_vip() {
+    let _rig = with_nodes();
+    for addresses in families() {
+        let any = if addresses.vip.is_ipv6() { "[::]" } else { "0.0.0.0" };
+        let node = TcpListener::bind(format!("{any}:{NODE_PORT}")).expect("bound");
+        let mut client = TcpStream::connect(vip(&addresses)).expect("a node serves");
+        assert_eq!(client.peer_addr().expect("connected"), vip(&addresses));
+        let (mut served, _) = node.accept().expect("accepted");
+        assert!(addresses.nodes.contains(&served.local_addr().expect("connected").ip()));
+        served.write_all(b"hello").expect("sent");
+        client.set_read_timeout(Some(PATIENCE)).expect("set");
+        client.read_exact(&mut [0; 5]).expect("heard");
+    }
+}
+
+/// A socket that is not connected sends each datagram by its own, and is told who answers.
+#[test]
+fn datagrams_go_to_a_node_and_are_answered_by_the_vip() {
+    let _rig = with_nodes();
+    for addresses in families() {
+        let any = if addresses.vip.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
+        let nodes = addresses.nodes.map(|node| {
+            UdpSocket::bind(SocketAddr::new(node, NODE_PORT)).expect("the node's address")
+        });
+        let client = UdpSocket::bind(any).expect("bound");
+        client.set_read_timeout(Some(PATIENCE)).expect("set");
+        client.send_to(b"question", vip(&addresses)).expect("sent");
+        nodes.each_ref().map(|node| node.set_nonblocking(true).expect("set"));
+        let mut buffer = [0; 16];
+        let (node, (length, from)) = nodes
+            .iter()
+            .find_map(|node| Some((node, node.recv_from(&mut buffer).ok()?)))
+            .expect("a node has the datagram: over the loopback it is there when it is sent");
+        assert_eq!(&buffer[..length], b"question");
+        node.send_to(b"answer", from).expect("sent");
+        let (length, from) = client.recv_from(&mut buffer).expect("an answer");
+        assert_eq!((&buffer[..length], from), (&b"answer"[..], vip(&addresses)));
     }
 }

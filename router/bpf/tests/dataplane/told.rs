@@ -5,8 +5,8 @@ use roadstead_router_bpf::{Event, EventKind};
 use roadstead_router_core::maps::{FrontendKey, Op};
 
 use crate::{
-    frame::{ACK, RST, SYN},
-    rig::{NODE_PORT, PORT, Rig, apply, families, frontend, frontend_id, snat},
+    frame::{self, ACK, Ip, RST, SYN},
+    rig::{Addresses, NODE_PORT, PORT, Rig, apply, families, flow, frontend, frontend_id, snat},
     state::Talk,
 };
 
@@ -50,6 +50,36 @@ fn a_node_that_refuses_is_told_once() {
         assert_eq!((counters.flows, counters.resets, counters.answered), (1, 1, 0));
         let id = frontend_id(family, Protocol::Tcp);
         assert_eq!(rig.dataplane.frontend_counters(id).expect("counters").flows, 1);
+    }
+}
+
+/// A node's ICMP error about a client's datagram, by type and code.
+fn answered_by_error(rig: &Rig, addresses: Addresses, port: u16, kinds: [(u8, u8); 2]) {
+    let mut talk = Talk::new(rig, addresses, port);
+    let (client, vip) = flow(&addresses, port);
+    talk.client(frame::UDP, &frame::datagram(client, vip, b"question")).expect("there");
+    let (node, snat) = talk.behind.expect("a node");
+    let question = frame::datagram(snat, node, b"question");
+    let quoted = Ip::new(snat.ip(), node.ip()).packet(frame::UDP, &question);
+    let v6 = node.is_ipv6();
+    let ends = (node.ip(), snat.ip());
+    let message = frame::message(ends, kinds[usize::from(v6)], [0; 4], &quoted);
+    talk.node(if v6 { frame::ICMP6 } else { frame::ICMP }, &message).expect("to the client");
+}
+
+/// What a closed port of UDP says, and what a router on the way says.
+#[test]
+fn a_node_whose_port_is_unreachable_is_told() {
+    let rig = Rig::serving();
+    for addresses in families() {
+        answered_by_error(&rig, addresses, 4_003, [(3, 1), (1, 3)]);
+        assert_eq!(told(&rig), [], "an address that is unreachable says nothing of the port");
+        answered_by_error(&rig, addresses, 4_004, [(3, 3), (1, 4)]);
+        let told = told(&rig);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].kind, told[0].protocol), (EventKind::Refused, Protocol::Udp));
+        let counters = rig.dataplane.backend_counters(told[0].backend).expect("counters");
+        assert_eq!((counters.resets, counters.answered), (1, 0));
     }
 }
 
