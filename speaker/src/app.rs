@@ -278,6 +278,11 @@ impl Speaker {
                 orphans.join(", ")
             ));
         }
+        let tables = self.tables.borrow().clone();
+        if tables.is_read() {
+            let there = tables.links.values().map(|link| &link.name);
+            roadstead_daemon::interfaces_exist(&config, old, there)?;
+        }
         let sources_changed = config.sources != old.sources;
         self.control.config = Arc::new(config);
         if sources_changed {
