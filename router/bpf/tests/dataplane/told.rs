@@ -126,8 +126,8 @@ fn the_port_closed_for_longest_is_used_again_before_a_connection_is_refused() {
         for port in 4_200..4_240 {
             let mut talk = Talk::new(&rig, addresses, port);
             talk.handshake();
-            talk.node_tcp(crate::frame::FIN | ACK).expect("the node closes first");
-            talk.client_tcp(crate::frame::FIN | ACK).expect("then the client");
+            talk.node_tcp(frame::FIN | ACK).expect("the node closes first");
+            talk.client_tcp(frame::FIN | ACK).expect("then the client");
         }
     }
     assert_eq!(rig.dropped("snat-exhausted"), 0);
