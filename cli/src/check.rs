@@ -118,13 +118,7 @@ fn is_configuration(path: &Path) -> bool {
 
 /// `file:line: message`; what is no error says so.
 fn line(problem: &Problem) -> String {
-    let Problem { location, severity, message } = problem;
-    let message = message.split('\n').map(printable).collect::<Vec<_>>().join("\n");
-    match severity {
-        Severity::Error => format!("{location}: {message}"),
-        Severity::Warning => format!("{location}: warning: {message}"),
-        Severity::Notice => format!("{location}: notice: {message}"),
-    }
+    problem.labelled().split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
