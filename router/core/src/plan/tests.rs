@@ -533,6 +533,22 @@ fn a_pool_that_is_visible_on_one_leg_has_that_legs_bit() {
     world.settle();
     let slot = world.installed.legs[&CLIENTS];
     assert_eq!(world.installed.vips[&ip("192.0.2.10")].legs, 1 << slot);
+    world.assignments.vips[0].visible_on = Some(vec!["gone".into()]);
+    world.settle();
+    assert_eq!(
+        world.installed.vips[&ip("192.0.2.10")].legs,
+        0,
+        "a leg that is not there is no other"
+    );
+}
+
+#[test]
+fn nobody_answers_on_a_leg_without_the_program() {
+    let mut world = World::new(1);
+    world.serve(web(), &["192.0.2.10"]);
+    world.host.legs.get_mut(&CLIENTS).unwrap().attached = false;
+    let (plan, _) = world.settle();
+    assert!(plan.answering.is_empty() && world.installed.answers.is_empty());
 }
 
 #[test]
