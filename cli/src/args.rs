@@ -101,19 +101,20 @@ pub(crate) enum Verb {
     Version,
 }
 
-/// What to drain.
+/// What to drain or to bring back.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum DrainWhat {
-    /// A node: no new connections; established ones until `router.drain_deadline`.
+    /// A node: drained, it gets no new connections; established ones stay until
+    /// `router.drain_deadline`.
     Node {
         /// NAME, or SOURCE/NAME where several sources have it.
         #[arg(value_parser = node_name)]
         name: String,
     },
-    /// This edge host: withdraw every announcement.
+    /// This edge host: drained, it announces nothing.
     #[command(name = "self")]
     Host {
-        /// Forget the order at the next boot.
+        /// Only the order that the next boot forgets, as the unit gives it at shutdown.
         #[arg(long)]
         until_reboot: bool,
     },

@@ -31,6 +31,7 @@ fn text_that_is_not_yaml() {
     broken("a: [1,2\nb: 3\n", 2, "':'");
     broken("kind: Service\nkind: Node\n", 2, "the key `kind` is there twice");
     broken("a: 1\n  b: 2\n", 2, "the file is not used");
+    broken("a: 1\n b: 2\n", 2, "check indentation");
     broken("a: \"never closed\n", 2, "the file is not used");
     broken("{\"a\": 1,}}\n", 1, "the file is not used");
     broken(&"[".repeat(5_000), 1, "the file is not used");
