@@ -200,9 +200,9 @@ fn several_ports() {
     spec_tells(
         "  ports:\n  - {port: 80, nodePort: 30080, name: a}\n  - {port: 80, nodePort: 30080, name: a}\n",
         &[
-            "E 8: spec.ports[1].name: `a` is there twice, first in line 7",
-            "E 8: spec.ports[1].nodePort: TCP 30080 is there twice, first in line 7",
-            "E 8: spec.ports[1].port: TCP 80 is there twice, first in line 7",
+            "E 8: spec.ports[1].name: `a` is there twice, first in spec.ports[0].name",
+            "E 8: spec.ports[1].nodePort: TCP 30080 is there twice, first in spec.ports[0].nodePort",
+            "E 8: spec.ports[1].port: TCP 80 is there twice, first in spec.ports[0].port",
         ],
     );
     // One number for two protocols is right, in both places.
