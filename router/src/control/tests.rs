@@ -114,6 +114,11 @@ pub(crate) fn config(directory: &std::path::Path) -> Config {
 impl Bench {
     /// Starts with what `memory` and the directory hold.
     fn start(directory: tempfile::TempDir, memory: Memory, installed: Installed) -> Self {
+        Self::on(directory, memory, reconcile::Memory { installed, patience: None })
+    }
+
+    /// The same over these maps.
+    fn on(directory: tempfile::TempDir, memory: Memory, maps: reconcile::Memory) -> Self {
         let config = Arc::new(config(directory.path()));
         std::fs::create_dir_all(config.paths.state_of("router")).unwrap();
         std::fs::create_dir_all(config.paths.runtime.join("router")).unwrap();
@@ -129,11 +134,11 @@ impl Bench {
         let (programmed, programmed_out) = published(Programmed::default());
         let (retired, retired_out) = watch::channel(Retired::default());
         let (wanted, wanted_out) = watch::channel(Wanted::default());
-        let (shown, maps) = watch::channel(installed.clone());
+        let (shown, shown_out) = watch::channel(maps.installed.clone());
         let readiness = Readiness::new();
         let metrics = Metrics::register(&mut Registry::default());
         let control = Control::new(
-            Shown { memory: reconcile::Memory { installed, patience: None }, shown },
+            Shown { memory: maps, shown },
             Sources { config, stale_config, heard, host, events, swept, orders },
             Sinks { programmed, retired, wanted, metrics, readiness: readiness.clone() },
             memory,
@@ -149,7 +154,7 @@ impl Bench {
             programmed: programmed_out,
             readiness,
             wanted: wanted_out,
-            maps,
+            maps: shown_out,
             _events: events_in,
             _swept: swept_in,
             _retired: retired_out,
@@ -297,6 +302,7 @@ async fn a_router_without_a_leg_says_that_nothing_is_programmed() {
     let mut host = (*reconcile::world().host).clone();
     host.legs.clear();
     bench.host.send_replace(Some(Arc::new(host)));
+    complaint(&bench, "NoLegs", true).await;
     let status = bench.status().await;
     let conditions = &status.services[0].conditions;
     let programmed: Vec<_> = conditions.iter().filter(|c| c.kind == "Programmed").collect();
@@ -317,6 +323,51 @@ async fn a_refused_reload_is_told_until_one_is_taken() {
     assert_eq!(told(&bench.status().await), 1);
     bench.stale_config.send_replace(None);
     assert_eq!(told(&bench.status().await), 0);
+}
+
+/// Waits until the router says of itself whether something is wrong; what it says.
+async fn complaint(bench: &Bench, reason: &str, wanted: bool) -> String {
+    within(async {
+        loop {
+            let conditions = bench.status().await.daemon.conditions;
+            let found = conditions.into_iter().find(|condition| condition.reason == reason);
+            if found.is_some() == wanted {
+                return found.map(|condition| condition.message).unwrap_or_default();
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_the_assignments_is_told_until_it_takes_them() {
+    let bench = Bench::serving().await;
+    let state = bench.directory.path().join("state");
+    let away = bench.directory.path().join("away");
+    std::fs::rename(&state, &away).unwrap();
+    let next = |generation| {
+        let assignments = Assignments::clone(&reconcile::world().assignments);
+        let assignments = Some(Arc::new(Assignments { generation, ..assignments }));
+        bench.heard.send_replace(Heard { assignments, connected: true, remembered: false });
+    };
+    next(8);
+    let told = complaint(&bench, "DiskRefuses", true).await;
+    assert!(told.contains("assignments.json"), "{told}");
+    std::fs::rename(&away, &state).unwrap();
+    next(9);
+    complaint(&bench, "DiskRefuses", false).await;
+}
+
+#[tokio::test]
+async fn a_kernel_that_refuses_is_told_with_what_it_refused() {
+    let maps = reconcile::Memory { patience: Some(3), ..reconcile::Memory::default() };
+    let bench = Bench::on(tempfile::tempdir().unwrap(), Memory::default(), maps);
+    bench.write("node.yaml", NODE);
+    bench.write("web.yaml", &service(30_080));
+    bench.assign();
+    bench.settle_host();
+    let told = complaint(&bench, "KernelRefused", true).await;
+    assert!(told.contains("tables"), "{told}");
 }
 
 /// S1, at a start with pools that do not have what is assigned.
