@@ -228,6 +228,11 @@ fn what_is_not_ours_passes_untouched() {
         let mut elsewhere = family.tcp(&rig, HTTP, &syn);
         elsewhere[0..6].copy_from_slice(&[2, 9, 9, 9, 9, 9]);
         pass(Leg::Lan, &elsewhere, "a frame to another host");
+        for group in [[0xff; 6], [0x01, 0x00, 0x5e, 0, 0, 1]] {
+            let mut to_all = family.tcp(&rig, HTTP, &syn);
+            to_all[0..6].copy_from_slice(&group);
+            pass(Leg::Lan, &to_all, "a frame to everybody (RFC 1122 section 3.3.6)");
+        }
         let whole = family.tcp(&rig, HTTP, &syn);
         let tagged = [&whole[..12], &[0x81, 0, 0, 5], &whole[12..]].concat();
         pass(Leg::Lan, &tagged, "802.1Q");

@@ -27,6 +27,7 @@ fn manifests_are_found_below_and_leavings_of_editors_are_not() {
         "sub/deep/e.yaml",
         "f.yaml~",
         "#g.yaml#",
+        "#g.yaml",
         "4913",
         ".h.yaml",
         ".i.yaml.swp",
