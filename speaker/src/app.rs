@@ -45,6 +45,7 @@ use crate::{
     drain::Drain,
     journal::Journal,
     l2,
+    leaving::Leaving,
     legs::Surroundings,
     metrics::Metrics,
     programmed::{self, Heard},
@@ -88,6 +89,7 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     let speaker = Speaker {
         file: file.to_path_buf(),
         drain: Drain::new(&config.paths),
+        leaving: Leaving::default(),
         starting: Some(readiness.block("the sources")),
         tables: netlink.tables(),
         control,
@@ -145,6 +147,7 @@ impl Sources {
 struct Speaker {
     file: PathBuf,
     drain: Drain,
+    leaving: Leaving,
     /// Dropped when every source has been read once.
     starting: Option<Blocker>,
     control: Control,
@@ -165,7 +168,10 @@ impl Speaker {
         self.control.drained = self.drain.is_ordered();
         loop {
             self.step();
-            let retry = self.retry.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            let silent = self.control.is_silent() || !self.control.drained;
+            self.leaving.answer(silent, Instant::now());
+            let wake = [self.retry, self.leaving.until()].into_iter().flatten().min();
+            let wake = wake.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
                 told = self.signals.next() => match told {
                     Told::Stop => {
@@ -182,7 +188,7 @@ impl Speaker {
                 _ = self.heard.changed() => {}
                 Some(order) = self.orders.recv() => self.carry_out(order),
                 Some(seen) = self.seen.recv() => self.control.see(seen),
-                () = sleep_until(retry) => {}
+                () = sleep_until(wake) => {}
             }
             while let Ok(seen) = self.seen.try_recv() {
                 self.control.see(seen);
@@ -233,7 +239,11 @@ impl Speaker {
 
     fn carry_out(&mut self, order: Order) {
         let result = match order.what {
-            What::Drain { until_reboot } => Ok(self.drain.order(until_reboot).in_words()),
+            What::Drain { until_reboot } => {
+                let words = self.drain.order(until_reboot).in_words();
+                self.control.drained = true;
+                return self.leaving.wait(order.answer, words, Instant::now());
+            }
             What::Undrain { until_reboot } => {
                 let words = if self.control.drained {
                     "this host announces again"

@@ -120,6 +120,15 @@ impl Control {
         orphans.into_iter().map(|(service, address)| format!("{service} ({address})")).collect()
     }
 
+    /// Whether nothing answers for any address, neither the announcer nor the kernel's program, as
+    /// far as both have told.
+    pub(crate) fn is_silent(&self) -> bool {
+        let programmed = self.heard.programmed.as_deref();
+        let mut answering = programmed.into_iter().flat_map(|programmed| &programmed.answering);
+        answering.all(|answering| answering.legs.is_empty())
+            && self.wire.values().all(|wire| *wire != Wire::Announced)
+    }
+
     /// Notes what the announcer saw.
     pub(crate) fn see(&mut self, seen: Seen) {
         match seen {

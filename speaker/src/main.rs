@@ -13,6 +13,7 @@ mod control;
 mod drain;
 mod journal;
 mod l2;
+mod leaving;
 mod legs;
 mod metrics;
 mod programmed;

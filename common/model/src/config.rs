@@ -79,7 +79,7 @@ pub struct Pool {
 pub struct Announce {
     /// ARP and NDP.
     pub l2: bool,
-    /// BGP (kept for the issue that brings it; accepted, not yet served).
+    /// BGP: accepted, not yet served.
     pub bgp: bool,
 }
 

@@ -50,13 +50,33 @@ fn a_drained_host_is_silent_until_it_is_undrained() -> Result<()> {
             let near = world.near()?;
             let web = world.serve_both("web", &web(), 80)?;
             world.edge.cli_ok(&["drain", "self"])?;
-            eventually("silence", SOON, || web.resolve_to_nobody(near))?;
+            web.resolve_to_nobody(near)?; // answered when it is so: a shutdown goes on from here
             world.edge.restart(DaemonName::Speaker, Signal::SIGKILL)?;
             web.resolve_to_nobody(near)?;
             world.edge.cli_ok(&["undrain", "self"])?;
             let again = world.both_of("web", 80)?;
             ensure!(again == web, "the addresses changed to {again:?}");
             again.answer(world.client()?)
+        },
+    )
+}
+
+/// A shutdown stops the daemons when it is answered, so that the answer must be true.
+#[test]
+fn a_drain_that_the_kernel_was_not_told_of_says_so() -> Result<()> {
+    scenario(
+        || World::routed("drain-slow"),
+        |world| {
+            let near = world.near()?;
+            let web = world.serve_both("web", &web(), 80)?;
+            let router = world.edge.daemon(DaemonName::Router)?;
+            router.signal_if_running(Signal::SIGSTOP)?;
+            let told = world.edge.cli_ok(&["drain", "self"])?;
+            ensure!(told.contains("not all of it is silent yet"), "{told}");
+            router.signal_if_running(Signal::SIGCONT)?;
+            let told = world.edge.cli_ok(&["drain", "self"])?;
+            ensure!(!told.contains("not all"), "{told}");
+            web.resolve_to_nobody(near)
         },
     )
 }
