@@ -25,11 +25,16 @@ pub(crate) fn provide() -> Result<Option<String>> {
     if let Some(given) = env::var_os(ASSETS) {
         return complete(Path::new(&given)).map(|()| None);
     }
-    if which("go").is_none() {
-        return Ok(Some(format!("go is not installed, and {ASSETS} names no folder with them")));
+    match go() {
+        Some(go) => Module::new(go)?.build().map(|()| None),
+        None => Ok(Some(format!("go is not installed, and {ASSETS} names no folder with them"))),
     }
-    Module::new()?.build()?;
-    Ok(None)
+}
+
+/// On PATH, or where Go's own archive puts it.
+fn go() -> Option<PathBuf> {
+    let unpacked = PathBuf::from("/usr/local/go/bin/go");
+    which("go").or_else(|| Some(unpacked).filter(|file| file.is_file()))
 }
 
 /// A folder that is named must hold them all: parts of two releases may not fit.
@@ -43,6 +48,7 @@ fn complete(dir: &Path) -> Result<()> {
 
 /// The Go module and the folder it is built into.
 struct Module {
+    go: PathBuf,
     source: PathBuf,
     to: PathBuf,
     /// Of Kubernetes, as `go.mod` asks for it: `1.36.3`.
@@ -50,10 +56,10 @@ struct Module {
 }
 
 impl Module {
-    fn new() -> Result<Self> {
+    fn new(go: PathBuf) -> Result<Self> {
         let source = root().join("tests/kube");
         let text = fs::read_to_string(source.join("go.mod")).context("tests/kube/go.mod")?;
-        Ok(Self { version: version(&text)?, to: target_dir().join("kube"), source })
+        Ok(Self { go, version: version(&text)?, to: target_dir().join("kube"), source })
     }
 
     fn build(&self) -> Result<()> {
@@ -76,7 +82,7 @@ impl Module {
             let file = self.source.join(name);
             text += &fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         }
-        let output = self.go(&["version"]).output().context("cannot run go")?;
+        let output = self.run_go(&["version"]).output().context("cannot run go")?;
         Ok(text + &String::from_utf8_lossy(&output.stdout))
     }
 
@@ -92,7 +98,7 @@ impl Module {
         args.extend(flags.iter().map(String::as_str));
         args.push(".");
         println!("$ go {}", args.join(" "));
-        let status = self.go(&args).status().context("cannot run go")?;
+        let status = self.run_go(&args).status().context("cannot run go")?;
         ensure!(status.success(), "go build in tests/kube ended with {status}");
         Ok(())
     }
@@ -117,8 +123,8 @@ impl Module {
         flags.into_iter().chain([format!("-ldflags=-s -w{stamps}")]).collect()
     }
 
-    fn go(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(which("go").unwrap_or_else(|| "go".into()));
+    fn run_go(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.go);
         command.args(args).current_dir(&self.source).env("CGO_ENABLED", "0").env("GOWORK", "off");
         if env::var_os("GOCACHE").is_none() {
             command.env("GOCACHE", self.to.join("cache"));
@@ -158,8 +164,8 @@ mod tests {
 
     #[test]
     fn the_flags_stamp_the_release() {
-        let (source, to) = (PathBuf::new(), PathBuf::new());
-        let flags = Module { source, to, version: "1.36.3".to_owned() }.flags().join(" ");
+        let (go, source, to) = (PathBuf::new(), PathBuf::new(), PathBuf::new());
+        let flags = Module { go, source, to, version: "1.36.3".to_owned() }.flags().join(" ");
         assert!(flags.contains("gitVersion=v1.36.3 "), "{flags}");
         assert!(flags.contains("gitMajor=1 ") && flags.ends_with("gitMinor=36"), "{flags}");
     }
