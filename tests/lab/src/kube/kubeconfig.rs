@@ -1,6 +1,11 @@
 //! What a client is told to reach an API server: its address, whom to trust, what to say.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use anyhow::{Context, Result};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -34,10 +39,15 @@ impl Kubeconfig {
         .to_string()
     }
 
-    /// Writes it, readable by its owner only.
+    /// Writes it whole, by rename, readable by its owner only: tests that share a cluster write
+    /// and read the same one at once.
     pub fn write(&self, path: &Path) -> Result<()> {
-        fs::write(path, self.text())
-            .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o600)))
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let whole = path.with_extension(format!("{number}.new"));
+        fs::write(&whole, self.text())
+            .and_then(|()| fs::set_permissions(&whole, fs::Permissions::from_mode(0o600)))
+            .and_then(|()| fs::rename(&whole, path))
             .with_context(|| format!("cannot write {}", path.display()))
     }
 }
