@@ -7,6 +7,7 @@
 mod check;
 mod fuzz;
 mod install;
+mod kube;
 mod run;
 mod test;
 

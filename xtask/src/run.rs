@@ -98,10 +98,14 @@ pub(crate) fn program(path: &Path, args: &[&str]) -> Result<()> {
     }
 }
 
+/// Where cargo builds.
+pub(crate) fn target_dir() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into)
+}
+
 /// The path of a binary that cargo built.
 pub(crate) fn built(profile: &str, name: &str) -> Result<PathBuf> {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-    let path = target.join(profile).join(name);
+    let path = target_dir().join(profile).join(name);
     ensure!(path.exists(), "{} was not built", path.display());
     Ok(path)
 }

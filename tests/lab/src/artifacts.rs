@@ -86,7 +86,7 @@ pub fn keep(test: &str, logs: &Path) -> Result<PathBuf> {
 }
 
 /// Cargo marks its target directory by a CACHEDIR.TAG; a copied binary is in none.
-fn target_dir() -> Result<PathBuf> {
+pub(crate) fn target_dir() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let found = own.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
     Ok(found.map_or_else(std::env::temp_dir, Path::to_owned))

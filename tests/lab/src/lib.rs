@@ -13,6 +13,7 @@
 //! | [`edge`] | the two daemons with a configuration and a directory of manifests |
 //! | [`installed`], [`unit`] | the daemons as the README installs them, under their units |
 //! | [`node`], [`load`] | the NodePort responder and the load generator |
+//! | [`kube`] | a control plane of Kubernetes, kube-proxies, pods |
 //! | [`capture`], [`impair`] | what was on the wire; loss, cuts |
 //! | [`pattern`] | bytes that tell what became of them |
 //! | [`wire`] | delay, loss, reordering in user space |
@@ -28,6 +29,7 @@ pub mod host;
 pub mod http;
 pub mod impair;
 pub mod installed;
+pub mod kube;
 pub mod load;
 pub mod netns;
 pub mod node;

@@ -170,7 +170,8 @@ impl Process {
         self.wait(GRACE).map(drop)
     }
 
-    fn exited(&mut self) -> Result<Option<ExitStatus>> {
+    /// How it ended; none while it runs.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         match self.child.as_mut() {
             Some(child) => Ok(child.try_wait()?),
             None => Ok(None),

@@ -299,9 +299,7 @@ impl Lab {
     }
 
     fn add_namespace(&mut self, name: &str, legs: Vec<Leg>, gateways: Vec<IpAddr>) -> Result<()> {
-        let namespace = Namespace::new(&format!("{}-{name}", self.prefix))?;
-        namespace.enter(|| SYSCTLS.iter().try_for_each(|(path, value)| set_sysctl(path, value)))?;
-        let host = Host { name: name.to_owned(), namespace: Arc::new(namespace), legs, gateways };
+        let host = bare_host(&self.prefix, name, legs, gateways)?;
         self.hosts.insert(name.to_owned(), host);
         Ok(())
     }
@@ -386,6 +384,18 @@ impl Lab {
             .with_context(|| format!("cannot configure {}", plan.name))?;
         Ok(())
     }
+}
+
+/// A namespace of the lab with its sysctls, which knows of its legs but has none of them yet.
+pub(crate) fn bare_host(
+    prefix: &str,
+    name: &str,
+    legs: Vec<Leg>,
+    gateways: Vec<IpAddr>,
+) -> Result<Host> {
+    let namespace = Namespace::new(&format!("{prefix}-{name}"))?;
+    namespace.enter(|| SYSCTLS.iter().try_for_each(|(path, value)| set_sysctl(path, value)))?;
+    Ok(Host { name: name.to_owned(), namespace: Arc::new(namespace), legs, gateways })
 }
 
 /// The legs of a host, with MAC addresses that tell host and leg.

@@ -4,7 +4,7 @@ use std::{
     io::{self, Write},
     net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{PoisonError, RwLock},
+    sync::{PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
@@ -194,8 +194,13 @@ pub fn scenario(
     build: impl FnOnce() -> Result<World>,
     body: impl FnOnce(&mut World) -> Result<()>,
 ) -> Result<()> {
-    let _turn = TURN.read().unwrap_or_else(PoisonError::into_inner);
+    let _turn = beside_others();
     play(build, body)
+}
+
+/// Held by what is no [`World`] but runs beside scenarios, and not beside [`scenario_alone`].
+pub fn beside_others() -> RwLockReadGuard<'static, ()> {
+    TURN.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// As [`scenario`], while no other scenario of this program runs.

@@ -21,6 +21,7 @@ mod health_check;
 mod health_traffic;
 mod host_address;
 mod interfaces;
+mod kubernetes;
 mod ledger;
 mod legs;
 mod mtu;

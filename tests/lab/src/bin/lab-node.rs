@@ -4,7 +4,8 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    ops::RangeInclusive,
     rc::Rc,
     str::FromStr,
     sync::atomic::{AtomicBool, Ordering},
@@ -35,6 +36,9 @@ struct Arguments {
     /// The NodePorts it serves, TCP and UDP: FIRST-LAST
     #[arg(long, default_value = "30000-30031")]
     ports: PortRange,
+    /// Listens on these addresses only, and on no health port: a pod
+    #[arg(long)]
+    address: Vec<IpAddr>,
     /// kube-proxy's health port
     #[arg(long, default_value_t = 10256)]
     health: u16,
@@ -83,12 +87,16 @@ async fn run(arguments: Arguments) -> Result<()> {
         healthy: AtomicBool::new(true),
         local: arguments.local_endpoints.iter().copied().collect(),
     });
-    for port in arguments.ports.first..=arguments.ports.last {
-        spawn_local(serve_udp(bind_udp(port).await?, Rc::clone(&node)));
-    }
-    let tcp = (arguments.ports.first..=arguments.ports.last).chain([arguments.health]);
-    for port in tcp.chain(node.local.keys().copied()) {
-        spawn_local(serve_tcp(bind_tcp(port).await?, Rc::clone(&node)));
+    let ports = arguments.ports.first..=arguments.ports.last;
+    if arguments.address.is_empty() {
+        let any = Ipv6Addr::UNSPECIFIED.into();
+        serve(any, ports, &node).await?;
+        let checked = node.local.keys().copied();
+        serve_over_tcp(any, checked.chain([arguments.health]), &node).await?;
+    } else {
+        for address in arguments.address {
+            serve(address, ports.clone(), &node).await?;
+        }
     }
     println!("ready");
     run_until_told(&node).await
@@ -108,14 +116,27 @@ async fn run_until_told(node: &Node) -> Result<()> {
     }
 }
 
-async fn bind_tcp(port: u16) -> Result<TcpListener> {
-    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await;
-    listener.with_context(|| format!("cannot listen on TCP port {port}"))
+/// Serves the NodePorts of one address, TCP and UDP.
+async fn serve(address: IpAddr, ports: RangeInclusive<u16>, node: &Rc<Node>) -> Result<()> {
+    for port in ports.clone() {
+        let socket = UdpSocket::bind((address, port)).await;
+        let socket = socket.with_context(|| format!("cannot listen on UDP port {port}"))?;
+        spawn_local(serve_udp(socket, Rc::clone(node)));
+    }
+    serve_over_tcp(address, ports, node).await
 }
 
-async fn bind_udp(port: u16) -> Result<UdpSocket> {
-    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).await;
-    socket.with_context(|| format!("cannot listen on UDP port {port}"))
+async fn serve_over_tcp(
+    address: IpAddr,
+    ports: impl Iterator<Item = u16>,
+    node: &Rc<Node>,
+) -> Result<()> {
+    for port in ports {
+        let listener = TcpListener::bind((address, port)).await;
+        let listener = listener.with_context(|| format!("cannot listen on TCP port {port}"))?;
+        spawn_local(serve_tcp(listener, Rc::clone(node)));
+    }
+    Ok(())
 }
 
 async fn serve_tcp(listener: TcpListener, node: Rc<Node>) {

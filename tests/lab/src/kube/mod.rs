@@ -1,0 +1,41 @@
+//! Kubernetes for real: etcd, kube-apiserver, kube-controller-manager, kube-proxy and kubectl in
+//! the namespaces of a lab. No container runtime, no kubelet: the test plays the kubelet's part.
+//!
+//! ```text
+//! plane   etcd ◀─ kube-apiserver ◀─TLS, RBAC─ kube-controller-manager, kubectl
+//!                      ▲
+//! nodeN   kube-proxy ──┘   nftables in the node's namespace: NodePorts, masquerade, healthz
+//!           └─ podM        a namespace behind a veth pair: one process that answers
+//! ```
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`assets`] | where the programs are |
+//! | [`authority`], [`identity`], [`kubeconfig`] | certificates, who may ask, how a client is told |
+//! | [`plane`] | the control plane of a host |
+//! | [`kubectl`], [`objects`] | objects written and read back |
+//! | [`node`], [`pod`] | a node with its kube-proxy, pods as processes |
+//! | [`cluster`] | all of it in one lab |
+//! | [`https`] | single questions to the API and to kube-proxy |
+//! | [`shared`] | one cluster for several tests of a program |
+
+pub mod assets;
+pub mod authority;
+pub mod cluster;
+pub mod https;
+pub mod identity;
+pub mod kubeconfig;
+pub mod kubectl;
+pub mod node;
+pub mod objects;
+pub mod plane;
+pub mod pod;
+pub mod shared;
+
+pub use cluster::Cluster;
+pub use identity::Identity;
+pub use kubectl::Kubectl;
+pub use node::KubeNode;
+pub use plane::Plane;
+pub use pod::Pod;
+pub use shared::Shared;
