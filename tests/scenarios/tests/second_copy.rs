@@ -6,7 +6,7 @@
 
 use std::{process::ExitStatus, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use roadstead_lab::{
     Load,
     edge::{DaemonName, node_yaml},
@@ -31,6 +31,16 @@ fn gives_up(world: &World, name: &str, before: &[&str]) -> Result<(ExitStatus, S
     Ok((status, process.stderr()))
 }
 
+/// Away from a terminal and from the journal a machine reads the log.
+fn logged_as_json(log: &str) -> Result<()> {
+    for line in log.lines() {
+        let event: serde_json::Value =
+            serde_json::from_str(line).with_context(|| line.to_owned())?;
+        ensure!(event["level"].is_string() && event["message"].is_string(), "{line}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_second_copy_names_the_first_ones_lock() -> Result<()> {
     scenario(
@@ -43,6 +53,7 @@ fn a_second_copy_names_the_first_ones_lock() -> Result<()> {
                 let (status, said) = gives_up(world, &name, &[])?;
                 ensure!(status.code() == Some(1), "{name} ended with {status}: {said}");
                 ensure!(said.contains("another copy is running"), "{name}: {said}");
+                logged_as_json(&said)?;
                 let lock = world.edge.state().join(daemon.as_str());
                 ensure!(said.contains(&lock.display().to_string()), "{name}: {said}");
                 ensure!(world.edge.daemon(daemon)?.starts() == 1, "the first {name} ended");
