@@ -19,6 +19,7 @@
 mod confirm;
 pub mod manifests;
 mod merge;
+pub mod objects;
 mod view;
 
 use std::{

@@ -22,11 +22,16 @@ use std::{
 use roadstead_model::{Location, Problem, ServiceKey, SourceName, snapshot::SourceState};
 
 use super::{
-    assemble::{self, Assembled},
-    object::{Content, Foreign, Item, Object, ObjectId, Parsed, Reading},
     parse::{self, MAX_OBJECTS},
+    parsed::{Foreign, Parsed, Reading},
 };
-use crate::view::SourceView;
+use crate::{
+    objects::{
+        Content, Item, Object, ObjectId,
+        assemble::{self, Assembled},
+    },
+    view::SourceView,
+};
 
 /// How long a file that was emptied keeps its objects: some programs truncate a file, think, and
 /// write it.
