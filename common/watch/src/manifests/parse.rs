@@ -14,6 +14,7 @@ use crate::objects::{
     kind::{KINDS, Kind},
     known_fields::{self, nearest, shown},
     metadata,
+    origin::Origin,
     tree::{Node, Value},
 };
 
@@ -183,7 +184,7 @@ impl<'a> Reader<'a> {
         fields: &Fields<'n, '_>,
         inherited: Option<TypeMeta<'n>>,
     ) -> Option<TypeMeta<'n>> {
-        let mut report = Report::new(self.file, "object".to_owned());
+        let mut report = Report::new(self.file, "object".to_owned(), Origin::File);
         let kind = fields.text("kind", &mut report).or(inherited.map(|meta| meta.kind));
         let version = fields.text("apiVersion", &mut report).or(inherited.map(|meta| meta.version));
         self.tell(report.into_problems());
@@ -210,7 +211,7 @@ impl<'a> Reader<'a> {
         if !of.is_empty() && self.kind_of(TypeMeta { kind: of, ..meta }, fields.line).is_none() {
             return;
         }
-        let mut report = Report::new(self.file, shown(meta.kind));
+        let mut report = Report::new(self.file, shown(meta.kind), Origin::File);
         known_fields::check(fields.entries(), known_fields::LIST, &mut report);
         if depth >= MAX_LISTS {
             report.error(fields.line, format!("a list more than {MAX_LISTS} lists deep"));
@@ -267,7 +268,7 @@ impl<'a> Reader<'a> {
             return;
         };
         let named = metadata::name_of(fields, meta.kind);
-        let mut report = Report::new(self.file, named);
+        let mut report = Report::new(self.file, named, Origin::File);
         let (id, object) = kind.read(self.source, fields, &mut report);
         let refused = report.is_refused();
         let problems = report.into_problems();

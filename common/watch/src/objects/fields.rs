@@ -6,6 +6,7 @@ use roadstead_model::{Location, Problem, problem::Severity};
 
 use super::{
     known_fields::{hint, shown},
+    origin::Origin,
     tree::{Entry, Node, Value},
 };
 
@@ -21,6 +22,7 @@ pub(crate) struct Report<'a> {
     file: &'a Arc<PathBuf>,
     /// `Service default/web`: begins every message.
     subject: String,
+    origin: Origin,
     problems: Vec<Problem>,
     warnings: Vec<String>,
     errors: usize,
@@ -28,9 +30,22 @@ pub(crate) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// An empty report about `subject`.
-    pub(crate) fn new(file: &'a Arc<PathBuf>, subject: String) -> Self {
-        Self { file, subject, problems: Vec::new(), warnings: Vec::new(), errors: 0, others: 0 }
+    /// An empty report about `subject`, which stands in `file`.
+    pub(crate) fn new(file: &'a Arc<PathBuf>, subject: String, origin: Origin) -> Self {
+        Self {
+            file,
+            subject,
+            origin,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            errors: 0,
+            others: 0,
+        }
+    }
+
+    /// Where the object was written down.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Refuses the object.
@@ -61,7 +76,7 @@ impl<'a> Report<'a> {
 
     /// A report about a part of the object that cannot refuse it.
     pub(crate) fn aside(&self) -> Self {
-        Self::new(self.file, self.subject.clone())
+        Self::new(self.file, self.subject.clone(), self.origin)
     }
 
     /// Takes over what was told aside, as notices.

@@ -17,6 +17,7 @@ pub(crate) mod metadata;
 mod namespace;
 mod node;
 mod object;
+pub(crate) mod origin;
 mod ports;
 mod service;
 pub(crate) mod tree;

@@ -48,10 +48,8 @@ fn warn_unserved(line: usize, port: &ServicePort, report: &mut Report<'_>) {
     if port.protocol == Protocol::Sctp {
         report.warning(line, format!("port {name} is not served: SCTP is not supported"));
     } else if port.node_port.is_none() && !report.is_refused() {
-        report.warning(
-            line,
-            format!("port {name} has no nodePort, and nobody allocates one here; `nodePort: 30080` or the like is wanted"),
-        );
+        let why = report.origin().no_node_port();
+        report.warning(line, format!("port {name} {why}"));
     }
 }
 
@@ -130,7 +128,7 @@ fn node_port(
     if let Some(line) = seen.node_ports.insert((protocol, port), field.line) {
         field.wrong(report, &format!("{protocol} {port} is there twice, first in line {line}"));
     }
-    if !USUAL_NODE_PORTS.contains(&port) {
+    if report.origin().is_proofread() && !USUAL_NODE_PORTS.contains(&port) {
         let path = &field.path;
         report.notice(field.line, format!("{path}: {port} is outside of the usual 30000-32767"));
     }
