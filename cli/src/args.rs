@@ -2,10 +2,10 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use roadstead_model::local::{FLOWS_LIMIT, FLOWS_MOST};
 
-use crate::explain::Target;
+use crate::{explain::Target, output::Format};
 
 /// The operator's side of Roadstead, a load balancer for bare-metal Kubernetes.
 #[derive(Debug, Parser)]
@@ -101,33 +101,23 @@ pub(crate) enum Verb {
     Version,
 }
 
-/// What to drain.
+/// What to drain or to bring back.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum DrainWhat {
-    /// A node: no new connections; established ones until `router.drain_deadline`.
+    /// A node: drained, it gets no new connections; established ones stay until
+    /// `router.drain_deadline`.
     Node {
         /// NAME, or SOURCE/NAME where several sources have it.
         #[arg(value_parser = node_name)]
         name: String,
     },
-    /// This edge host: withdraw every announcement.
+    /// This edge host: drained, it announces nothing.
     #[command(name = "self")]
     Host {
-        /// Forget the order at the next boot.
+        /// Only the order that the next boot forgets, as the unit gives it at shutdown.
         #[arg(long)]
         until_reboot: bool,
     },
-}
-
-/// How to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    Text,
-    /// For programs; stable.
-    Json,
-    /// As JSON, in YAML.
-    Yaml,
 }
 
 fn limit(text: &str) -> Result<usize, String> {

@@ -1,5 +1,7 @@
 //! `roadstead check`: every problem of the configuration and the manifests, without the daemons.
 
+mod wishes;
+
 use std::path::{Path, PathBuf};
 
 use roadstead_model::{
@@ -7,7 +9,7 @@ use roadstead_model::{
     config::{Config, Kubeconfig, SourceKind},
     problem::Severity,
 };
-use roadstead_watch::kubernetes;
+use roadstead_watch::{SourceView, kubernetes};
 
 use crate::{
     exit::Exit,
@@ -46,7 +48,11 @@ impl Findings {
         let Some(config) = self.check_configuration(main) else { return };
         for source in &config.sources {
             match &source.kind {
-                SourceKind::Directory(directory) => self.check_manifests(&source.name, directory),
+                SourceKind::Directory(directory) => {
+                    if let Some(view) = self.check_manifests(&source.name, directory) {
+                        self.problems.extend(wishes::vain(&config, &view, directory));
+                    }
+                }
                 SourceKind::Cluster(kubeconfig) => self.check_kubeconfigs(kubeconfig),
             }
         }
@@ -84,14 +90,18 @@ impl Findings {
         }
     }
 
-    fn check_manifests(&mut self, source: &SourceName, path: &Path) {
+    fn check_manifests(&mut self, source: &SourceName, path: &Path) -> Option<SourceView> {
         match local_files::view(source, path) {
             Ok(view) => {
                 self.services = self.services.saturating_add(view.services.len());
                 self.nodes = self.nodes.saturating_add(view.nodes.len());
-                self.problems.extend(view.problems);
+                self.problems.extend(view.problems.iter().cloned());
+                Some(view)
             }
-            Err(problem) => self.problems.push(problem),
+            Err(problem) => {
+                self.problems.push(problem);
+                None
+            }
         }
     }
 
@@ -130,13 +140,7 @@ fn is_configuration(path: &Path) -> bool {
 
 /// `file:line: message`; what is no error says so.
 fn line(problem: &Problem) -> String {
-    let Problem { location, severity, message } = problem;
-    let message = message.split('\n').map(printable).collect::<Vec<_>>().join("\n");
-    match severity {
-        Severity::Error => format!("{location}: {message}"),
-        Severity::Warning => format!("{location}: warning: {message}"),
-        Severity::Notice => format!("{location}: notice: {message}"),
-    }
+    problem.labelled().split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -238,6 +242,31 @@ mod tests {
         assert_eq!(world.check(&[]), (Exit::Problem, expected.to_owned()));
 
         world.write("home.kubeconfig", &kubeconfig("{server: \"http://127.0.0.1:8001\"}"));
+        assert_eq!(world.check(&[]), (Exit::Fine, String::new()));
+    }
+
+    #[test]
+    fn wishes_that_no_pool_can_grant_are_told() {
+        let world = World::new();
+        let asking = |annotation: &str| {
+            SERVICE.replace("{name: web,", &format!("{{annotations: {{{annotation}}}, name: web,"))
+        };
+        world.write("manifests/a.yaml", &asking("roadstead.io/pool: lann"));
+        let expected = "manifests: warning: Service default/web asks for the pool `lann`, which is not \
+                        there: write one of `lan`\n";
+        assert_eq!(world.check(&[]), (Exit::Fine, expected.to_owned()));
+        world.write("manifests/a.yaml", &asking("roadstead.io/addresses: 192.0.2.99"));
+        let expected = "manifests: warning: Service default/web asks for 192.0.2.99, which lies in no \
+                        pool: ask for another, or add it to a pool\n";
+        assert_eq!(world.check(&[]), (Exit::Fine, expected.to_owned()));
+        let granted = "roadstead.io/pool: lan, roadstead.io/addresses: 192.0.2.10";
+        world.write("manifests/a.yaml", &asking(granted));
+        assert_eq!(world.check(&[]), (Exit::Fine, String::new()));
+        let others = asking("roadstead.io/pool: lann").replace(
+            "type: LoadBalancer",
+            "type: LoadBalancer\n  loadBalancerClass: example.com/x",
+        );
+        world.write("manifests/a.yaml", &others);
         assert_eq!(world.check(&[]), (Exit::Fine, String::new()));
     }
 

@@ -6,6 +6,7 @@ use roadstead_daemon::local::{Client, ClientError};
 use roadstead_model::{
     Problem,
     local::{Done, RouterStatus, SpeakerStatus},
+    problem::Severity,
 };
 
 /// How long a person waits for a status: a daemon that takes longer is as good as silent.
@@ -124,7 +125,8 @@ impl Daemons {
 /// Where the daemons are looked for although the configuration cannot be used, and why that is not
 /// sure.
 fn doubt(config: &Path, problems: &[Problem], runtime: &Path) -> String {
-    let why = match problems.first() {
+    let error = problems.iter().find(|problem| problem.severity == Severity::Error);
+    let why = match error {
         Some(problem) if config.exists() => problem.to_string(),
         Some(_) | None => format!("{}: not there", config.display()),
     };

@@ -17,11 +17,10 @@ use serde::Serialize;
 pub(crate) use target::Target;
 
 use crate::{
-    args::Format,
     daemons::{Answers, Daemons, Heard},
     exit::Exit,
     local_files::{self, Object},
-    output::Output,
+    output::{Format, Output},
     render::{Colour, painted, printable},
     status::{ServiceView, Status},
 };

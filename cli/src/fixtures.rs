@@ -67,7 +67,7 @@ pub(crate) fn speaker() -> SpeakerStatus {
             addresses: vec![address],
             announced: vec![Announced { address, by: "l2".into(), interface: "eth0".into() }],
             conditions: vec![
-                holds("Allocated", "Allocated", "192.0.2.10 of pool `lan`"),
+                holds("Allocated", "Allocated", "192.0.2.10 from pool `lan`"),
                 holds("Announced", "Probed", "192.0.2.10 is announced on eth0"),
             ],
         }],
@@ -103,7 +103,7 @@ pub(crate) fn router() -> RouterStatus {
             reason: String::new(),
         }],
         legs: vec![LegStatus { name: "eth0".into(), attached: true, reason: String::new() }],
-        drops: vec![("no_flow".into(), 0), ("ttl".into(), 3)],
+        drops: vec![("no-flow".into(), 0), ("ttl".into(), 3)],
         flows: (7, 65_536),
     }
 }

@@ -13,11 +13,10 @@ use roadstead_model::{
 use serde::Serialize;
 
 use crate::{
-    args::Format,
     daemons::{Daemons, Heard, in_words},
     exit::Exit,
     orders::exit_of,
-    output::Output,
+    output::{Format, Output},
     render::{Colour, Table, counted},
 };
 

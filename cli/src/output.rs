@@ -2,7 +2,20 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use crate::{args::Format, exit::Exit};
+use clap::ValueEnum;
+
+use crate::exit::Exit;
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs; stable.
+    Json,
+    /// As JSON, in YAML.
+    Yaml,
+}
 
 /// The two streams of this process, or two buffers.
 pub(crate) struct Output {

@@ -19,10 +19,9 @@ use roadstead_model::{
 use serde::Serialize;
 
 use crate::{
-    args::Format,
     daemons::{Answers, Daemons},
     exit::Exit,
-    output::Output,
+    output::{Format, Output},
 };
 
 /// Conditions that a Service in order has; others tell of what is as it was asked for.

@@ -21,7 +21,7 @@ use roadstead_model::{
     config::Config,
     local::{Assignments, Programmed},
 };
-use roadstead_netlink::Netlink;
+use roadstead_netlink::{Netlink, Tables};
 use roadstead_router_bpf::Error;
 use roadstead_router_core::plan::orphans;
 use tokio::sync::{Mutex, mpsc, watch};
@@ -80,7 +80,13 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     };
     // Last of what can fail: it takes the place of the socket that is there.
     let server = local::Server::bind(&config.paths.socket_of("router"))?;
-    let reloading = Reloading { config: config_in, stale: stale_in, heard: heard.clone(), metrics };
+    let reloading = Reloading {
+        config: config_in,
+        stale: stale_in,
+        heard: heard.clone(),
+        tables: netlink.tables(),
+        metrics,
+    };
     let control = Control::new(
         kernel,
         Sources {
@@ -153,6 +159,7 @@ struct Reloading {
     /// Why the last one was refused.
     stale: watch::Sender<Option<String>>,
     heard: watch::Receiver<Heard>,
+    tables: watch::Receiver<Arc<Tables>>,
     metrics: Metrics,
 }
 
@@ -175,7 +182,13 @@ impl Reloading {
         let assignments = self.heard.borrow().assignments.clone();
         let taken = roadstead_daemon::reload(|| {
             let new = roadstead_config::load_and_warn(file)?;
-            acceptable(&new, &self.config.borrow(), assignments.as_deref())?;
+            let old = self.config.borrow();
+            acceptable(&new, &old, assignments.as_deref())?;
+            let tables = self.tables.borrow();
+            if tables.is_read() {
+                let there = tables.links.values().map(|link| &link.name);
+                roadstead_daemon::interfaces_exist(&new, &old, there)?;
+            }
             anyhow::Ok(new)
         });
         self.metrics.configured(taken.is_ok());
@@ -234,5 +247,32 @@ mod tests {
         leaving.services[0].withdrawing = true;
         acceptable(&moved, &old, Some(&leaving)).unwrap();
         acceptable(&moved, &old, None).unwrap();
+    }
+
+    #[test]
+    fn a_reload_that_names_an_interface_anew_finds_it_here() {
+        let old = control::tests::config(Path::new("/nowhere"));
+        let there = ["eth0".into(), "lo".into()];
+        let of_router = |names: &[&str]| {
+            let mut config = old.clone();
+            config.router.interfaces = Some(names.iter().map(|name| (*name).into()).collect());
+            config
+        };
+        let slip = of_router(&["eth0", "ens99"]);
+        let refused = roadstead_daemon::interfaces_exist(&slip, &old, &there).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "interface `ens99` is not on this host, which has `eth0`, `lo`; correct the name, or \
+             reload when it is there"
+        );
+        roadstead_daemon::interfaces_exist(&of_router(&["eth0"]), &old, &there).unwrap();
+        let vanished = of_router(&["ens99"]);
+        roadstead_daemon::interfaces_exist(&vanished, &slip, &there).unwrap();
+        let mut of_pool = old.clone();
+        of_pool.pools[0].interfaces = Some(vec!["ens99".into()]);
+        assert!(roadstead_daemon::interfaces_exist(&of_pool, &old, &there).is_err());
+        let mut of_speaker = old.clone();
+        of_speaker.speaker.interfaces = Some(vec!["ens99".into()]);
+        assert!(roadstead_daemon::interfaces_exist(&of_speaker, &old, &there).is_err());
     }
 }

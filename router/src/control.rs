@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Whatever happens only marks what is to be done; a step does it all. The first change is planned
-//! at once, those within [`GAP`] after it together. Owned by `app`; cancelling between two awaits is
-//! safe: the maps are whole after each operation, and the next start reads them back.
+//! at once, those within a few milliseconds after it together. Owned by `app`; cancelling between two
+//! awaits is safe: the maps are whole after each operation, and the next start reads them back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,6 +40,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use pace::Pace;
+
 use crate::{
     api::Order,
     assignments::Heard,
@@ -53,8 +55,6 @@ use crate::{
     sweep::Swept,
 };
 
-/// Between two plans: changes that come together are planned together.
-const GAP: Duration = Duration::from_millis(5);
 /// After something that the kernel refused.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the legs are looked at: a program may be taken off by somebody else.
@@ -109,8 +109,7 @@ pub(crate) struct Control<D> {
     /// Who is probed may follow differently too.
     rewatch: bool,
     planned: Duration,
-    /// How long the last plan took.
-    took: Duration,
+    pace: Pace,
     retry: Option<Duration>,
     look: Duration,
     compare: Duration,
@@ -161,7 +160,7 @@ impl<D: Dataplane> Control<D> {
             dirty: true,
             rewatch: true,
             planned: Duration::ZERO,
-            took: Duration::ZERO,
+            pace: Pace::default(),
             retry: None,
             look: LOOK,
             compare: COMPARE,
@@ -219,11 +218,9 @@ impl<D: Dataplane> Control<D> {
         due.into_iter().flatten().fold(often, Duration::min)
     }
 
-    /// When the next plan is due: far away where nothing has changed. Planning takes at most half
-    /// of the time, whatever happens.
+    /// When the next plan is due: far away where nothing has changed.
     fn plan_due(&self) -> Duration {
-        let gap = GAP.max(self.took);
-        if self.dirty { self.planned + gap } else { Duration::from_secs(u64::from(u32::MAX)) }
+        if self.dirty { self.pace.next() } else { Duration::from_secs(u64::from(u32::MAX)) }
     }
 
     /// Something other than a verdict on a Service changed.
@@ -298,9 +295,10 @@ impl<D: Dataplane> Control<D> {
         }
         let step = self.reconciler.step(&world, before);
         self.planned = self.now();
-        self.took = self.planned - before;
+        self.pace.planned(before, self.planned);
+        let took = self.planned - before;
         let failed = step.failure.is_some();
-        self.sinks.metrics.stepped(self.took, step.operations, failed);
+        self.sinks.metrics.stepped(took, step.operations, failed);
         self.note_failure(step.failure.as_ref());
         if failed {
             self.retry = Some(self.planned + RETRY);
@@ -308,7 +306,7 @@ impl<D: Dataplane> Control<D> {
             self.unready = None;
         }
         if step.operations > 0 {
-            let (operations, took) = (step.operations, self.took);
+            let operations = step.operations;
             tracing::debug!(operations, ?took, "the maps follow");
         }
         self.publish(&world);
@@ -431,5 +429,6 @@ impl<D: Dataplane> Control<D> {
 
 mod legs;
 mod orders;
+mod pace;
 #[cfg(test)]
 pub(crate) mod tests;

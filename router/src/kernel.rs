@@ -7,14 +7,16 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     os::{fd::AsFd, unix::fs::MetadataExt},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, poll},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 use roadstead_daemon::words::chain;
 use roadstead_model::{
@@ -153,12 +155,27 @@ impl Dataplane for Kernel {
     }
 }
 
+/// An error where pins would lie on another filesystem, which the kernel refuses without a word of why.
+fn on_bpffs(path: &Path) -> anyhow::Result<()> {
+    let there = path.ancestors().find(|directory| directory.exists()).unwrap_or(path);
+    let filesystem =
+        statfs(there).with_context(|| format!("cannot look at {}", there.display()))?;
+    ensure!(
+        filesystem.filesystem_type() == BPF_FS_MAGIC,
+        "{path} is on no bpf filesystem: start run-roadstead-bpf.mount (or: mkdir -p {path} && mount \
+         -t bpf bpf {path}), or name another in paths.bpffs",
+        path = path.display()
+    );
+    Ok(())
+}
+
 /// Loads and pins the programs, for the user that the router's state belongs to. With `replace`
 /// maps of another version go first, and their flows with them.
 ///
 /// # Errors
 /// When the bpf filesystem cannot be used, a capability is missing or the kernel refuses a program.
 pub(crate) fn load(config: &Config, replace: bool) -> anyhow::Result<Loaded> {
+    on_bpffs(&config.paths.bpffs)?;
     let options = Options {
         owner: owner(config),
         seed: SEED,

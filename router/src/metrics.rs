@@ -219,3 +219,113 @@ impl Metrics {
 fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+    use roadstead_model::{ServiceKey, SourceName, local::ServiceServing};
+
+    use super::*;
+
+    /// The lines of what `happens` leaves.
+    fn told(happens: impl FnOnce(&Metrics)) -> Vec<String> {
+        let mut registry = Registry::with_prefix("roadstead");
+        let metrics = Metrics::register(&mut registry);
+        happens(&metrics);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[track_caller]
+    fn assert_told(lines: &[String], samples: &[(&str, u64)]) {
+        for (name, value) in samples {
+            let line = format!("roadstead_{name} {value}");
+            assert!(lines.contains(&line), "no {line} in\n{}", lines.join("\n"));
+        }
+    }
+
+    fn serving(name: &str, serving: Serving) -> ServiceServing {
+        ServiceServing {
+            service: ServiceKey::new(&SourceName::new("local"), "default", name),
+            serving,
+            message: String::new(),
+            withheld: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn services_and_subjects_are_counted_by_state_with_the_generation() {
+        let services = vec![
+            serving("a", Serving::Ready),
+            serving("b", Serving::Ready),
+            serving("c", Serving::Degraded),
+            serving("d", Serving::Unserved),
+        ];
+        let programmed = Programmed { applied: 7, services, ..Programmed::default() };
+        let subjects = BTreeMap::from([
+            (BackendState::Healthy, 5),
+            (BackendState::Unhealthy, 4),
+            (BackendState::SlowStart, 2),
+        ]);
+        let lines = told(|metrics| metrics.publish(&programmed, &subjects));
+        let samples = [
+            ("router_services{serving=\"ready\"}", 2),
+            ("router_services{serving=\"degraded\"}", 1),
+            ("router_services{serving=\"unserved\"}", 1),
+            ("router_services{serving=\"pending\"}", 0),
+            ("router_health_subjects{state=\"healthy\"}", 5),
+            ("router_health_subjects{state=\"unhealthy\"}", 4),
+            ("router_health_subjects{state=\"slow-start\"}", 2),
+            ("router_health_subjects{state=\"draining\"}", 0),
+            ("router_applied_generation", 7),
+        ];
+        assert_told(&lines, &samples);
+    }
+
+    #[test]
+    fn what_happens_is_counted_under_its_name() {
+        let lines = told(|metrics| {
+            metrics.stepped(Duration::from_millis(3), 12, false);
+            metrics.stepped(Duration::from_millis(3), 1, true);
+            metrics.drifted(4);
+            metrics.probed(Ok(()));
+            metrics.probed(Err(Failure::Refused));
+            metrics.probed(Err(Failure::Refused));
+            metrics.signalled();
+            metrics.configured(false);
+        });
+        let samples = [
+            ("router_plan_seconds_count", 2),
+            ("router_map_operations_total", 13),
+            ("router_apply_failures_total", 1),
+            ("router_drift_entries_total", 4),
+            ("router_probes_total{result=\"passed\"}", 1),
+            ("router_probes_total{result=\"refused\"}", 2),
+            ("router_passive_signals_total", 1),
+            ("config_stale", 1),
+        ];
+        assert_told(&lines, &samples);
+        let lines = told(|metrics| {
+            metrics.configured(false);
+            metrics.configured(true);
+        });
+        assert_told(&lines, &[("config_stale", 0)]);
+    }
+
+    #[test]
+    fn the_kernels_counters_are_shown_as_they_are_and_what_a_sweep_removed_adds_up() {
+        let pass = Pass { flows: 40, removed: 3, drops: vec![("ttl", 9)], ..Pass::default() };
+        let lines = told(|metrics| {
+            metrics.swept(&pass, 100);
+            metrics.swept(&pass, 100);
+        });
+        let samples = [
+            ("router_drops_total{reason=\"ttl\"}", 9),
+            ("router_flows", 40),
+            ("router_flows_capacity", 100),
+            ("router_flows_removed_total", 6),
+        ];
+        assert_told(&lines, &samples);
+    }
+}

@@ -1,19 +1,24 @@
 //! What the router tells people.
 
 use roadstead_model::{
-    local::{DaemonStatus, LegStatus, RouterStatus},
+    local::{DaemonStatus, LegStatus, RouterService, RouterStatus},
     reason::{Condition, ConditionStatus},
 };
 use roadstead_router_core::plan::Status;
 
 use crate::{control::Control, dataplane::Dataplane};
 
+const NO_LEG: &str = "no interface fits: name one that is up in router.interfaces";
+
 impl<D: Dataplane> Control<D> {
     /// The answer to `GET /v1/status`.
     pub(crate) fn status(&self) -> RouterStatus {
         let now = self.now();
-        let Status { services, nodes } =
+        let Status { mut services, nodes } =
             self.world().map(|world| self.reconciler.status(&world, now)).unwrap_or_default();
+        if self.has_no_leg() {
+            services.iter_mut().for_each(reached_by_no_packet);
+        }
         RouterStatus {
             daemon: DaemonStatus {
                 name: "router".to_owned(),
@@ -28,6 +33,10 @@ impl<D: Dataplane> Control<D> {
             drops: self.reconciler.maps.drops(),
             flows: (self.flows, u64::from(self.reconciler.maps.capacity().flows)),
         }
+    }
+
+    fn has_no_leg(&self) -> bool {
+        self.host.as_ref().is_some_and(|host| host.legs.is_empty())
     }
 
     fn legs(&self) -> Vec<LegStatus> {
@@ -66,12 +75,19 @@ impl<D: Dataplane> Control<D> {
         if let Some(failure) = &self.memory.failed {
             conditions.push(bad("StateWritten", "DiskRefuses", failure.clone()));
         }
-        if self.host.as_ref().is_some_and(|host| host.legs.is_empty()) {
-            let message = "no interface fits: name one that is up in router.interfaces";
-            conditions.push(bad("LegsAttached", "NoLegs", message.to_owned()));
+        if self.has_no_leg() {
+            conditions.push(bad("LegsAttached", "NoLegs", NO_LEG.to_owned()));
         }
         let problems = self.reconciler.problems().iter();
         conditions.extend(problems.map(|problem| bad("Complete", "NotServed", problem.clone())));
         conditions
     }
+}
+
+/// Whatever the maps say, the program that reads them is on no leg.
+fn reached_by_no_packet(service: &mut RouterService) {
+    let kind = "Programmed";
+    service.conditions.retain(|condition| condition.kind != kind);
+    let no = ConditionStatus::False;
+    service.conditions.push(Condition::new(kind, no, "NoLegs", NO_LEG));
 }

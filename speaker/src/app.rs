@@ -43,6 +43,7 @@ use crate::{
     api::{self, Api, Order, What},
     control::{Control, Seen},
     drain::Drain,
+    journal::Journal,
     l2,
     legs::Surroundings,
     metrics::Metrics,
@@ -91,6 +92,7 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
         tables: netlink.tables(),
         control,
         sources,
+        journal: Journal::default(),
         heard,
         orders,
         seen,
@@ -147,6 +149,7 @@ struct Speaker {
     starting: Option<Blocker>,
     control: Control,
     sources: Sources,
+    journal: Journal,
     tables: watch::Receiver<Arc<Tables>>,
     heard: watch::Receiver<Heard>,
     orders: mpsc::Receiver<Order>,
@@ -197,6 +200,7 @@ impl Speaker {
         let named = self.control.config.speaker.interfaces.clone();
         self.control.surroundings = Arc::new(Surroundings::of(&tables, named.as_deref()));
         self.control.snapshot = self.sources.snapshots.borrow_and_update().clone();
+        self.journal.follow(&self.control.snapshot);
         self.control.heard = self.heard.borrow_and_update().clone();
         self.drain.catch_up();
         if self.control.snapshot.is_complete() {
@@ -231,7 +235,12 @@ impl Speaker {
         let result = match order.what {
             What::Drain { until_reboot } => Ok(self.drain.order(until_reboot).in_words()),
             What::Undrain { until_reboot } => {
-                self.drain.take_back(until_reboot).map(|()| "this host announces again".to_owned())
+                let words = if self.control.drained {
+                    "this host announces again"
+                } else {
+                    "this host was not drained"
+                };
+                self.drain.take_back(until_reboot).map(|()| words.to_owned())
             }
             What::Confirm => return self.confirm(order.answer),
         };
@@ -245,6 +254,10 @@ impl Speaker {
             Ok(message) => Ok(Done { message }),
             Err(error) => Err(Refusal { error: chain(&error) }),
         };
+        match &answer {
+            Ok(done) => tracing::info!("{}", done.message),
+            Err(refusal) => tracing::warn!("an order is refused: {}", refusal.error),
+        }
         // Whoever asked may have gone away; the order is carried out all the same.
         let _ = order.answer.send(answer);
     }
@@ -277,6 +290,11 @@ impl Speaker {
                 "it would take the address of {}; move or delete these Services first",
                 orphans.join(", ")
             ));
+        }
+        let tables = self.tables.borrow().clone();
+        if tables.is_read() {
+            let there = tables.links.values().map(|link| &link.name);
+            roadstead_daemon::interfaces_exist(&config, old, there)?;
         }
         let sources_changed = config.sources != old.sources;
         self.control.config = Arc::new(config);

@@ -11,6 +11,7 @@ mod app;
 mod conflicts;
 mod control;
 mod drain;
+mod journal;
 mod l2;
 mod legs;
 mod metrics;

@@ -11,9 +11,15 @@ use roadstead_model::{
     local::{Announced, DaemonStatus, SpeakerService, SpeakerStatus},
     reason::{Condition, ConditionStatus},
 };
-use roadstead_speaker_core::{gate::Verdict, ipam::Outcome};
+use roadstead_speaker_core::{
+    gate::Verdict,
+    ipam::{Outcome, Refusal},
+};
 
 use crate::control::{Control, WHILE_THE_DISK_REFUSES};
+
+/// Addresses of a pool named as somebody else's before the rest is counted.
+const REFUSALS_NAMED: usize = 5;
 
 /// The status before the first step.
 pub(crate) fn nothing_yet() -> SpeakerStatus {
@@ -45,7 +51,7 @@ pub(crate) fn status(
     let keys: BTreeSet<&ServiceKey> =
         outcome.conditions.keys().chain(verdict.conditions.keys()).chain(refused.keys()).collect();
     SpeakerStatus {
-        daemon: daemon(control, disk),
+        daemon: daemon(control, outcome, disk),
         sources: control.snapshot.sources.iter().map(|(n, s)| (n.clone(), s.clone())).collect(),
         problems: control.snapshot.problems.clone(),
         services: keys
@@ -104,7 +110,7 @@ fn object_refused(why: &str, held: &[IpAddr]) -> Condition {
     Condition::new("Allocated", status, "ObjectRefused", message)
 }
 
-fn daemon(control: &Control, disk: Option<&StateError>) -> DaemonStatus {
+fn daemon(control: &Control, outcome: &Outcome, disk: Option<&StateError>) -> DaemonStatus {
     let mut conditions = Vec::new();
     if let Some(error) = disk {
         let message = format!("{}; {WHILE_THE_DISK_REFUSES}", chain(error));
@@ -125,6 +131,7 @@ fn daemon(control: &Control, disk: Option<&StateError>) -> DaemonStatus {
         let message = "no interface to announce on: see [speaker] interfaces";
         conditions.push(wrong("LegsFound", "NoLeg", message.into()));
     }
+    conditions.extend(outcome.passed_over.iter().map(|(pool, refusals)| used(pool, refusals)));
     DaemonStatus {
         name: "speaker".into(),
         version: VERSION.into(),
@@ -132,6 +139,21 @@ fn daemon(control: &Control, disk: Option<&StateError>) -> DaemonStatus {
         generation: control.snapshot.generation,
         conditions,
     }
+}
+
+/// A pool that holds addresses of somebody around: it works without them.
+fn used(pool: &str, refusals: &[Refusal]) -> Condition {
+    let named = refusals.iter().take(REFUSALS_NAMED).map(ToString::to_string).collect::<Vec<_>>();
+    let more = match refusals.len().saturating_sub(REFUSALS_NAMED) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let message = format!(
+        "pool `{pool}` passes over what others have: {}{more}; take it out of `addresses`, or name \
+         it in `reserved`",
+        named.join("; ")
+    );
+    Condition::new("PoolsClear", ConditionStatus::Unknown, "AddressesInUse", message)
 }
 
 fn wrong(kind: &str, reason: &str, message: String) -> Condition {

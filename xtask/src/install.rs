@@ -34,13 +34,13 @@ const LAB: &[Package] = &[
     package("tcpdump", "tcpdump"),
     package("iputils-ping", "ping"),
     package("util-linux", "nsenter"),
+    package("curl", "curl"),
 ];
 
 /// What the tests use besides.
 const TESTS: &[Package] = &[
     package("nftables", "nft"),
     package("ethtool", "ethtool"),
-    package("curl", "curl"),
     package("systemd", "systemd-analyze"),
 ];
 

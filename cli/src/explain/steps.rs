@@ -1,10 +1,13 @@
 //! The steps from object to wire. Each looks at its own evidence only; the first that does not pass
 //! holds the Service back.
 
+use std::collections::BTreeSet;
+
 use roadstead_model::{
     ServiceKey, SourceName,
     local::{BackendState, BackendStatus},
     object::{LOAD_BALANCER_CLASS, Service, SourceRanges},
+    problem::Severity,
     reason::{Condition, ConditionStatus},
     snapshot::SourceState,
 };
@@ -120,7 +123,16 @@ impl Case<'_> {
             "source `{source}` has no Service {}/{} of type LoadBalancer{hint}",
             self.key.namespace, self.key.name
         );
-        held("object", message, "correct the name, or set spec.type: LoadBalancer")
+        let advice = if self.files_have_errors() {
+            "correct what `roadstead check` names, or the name, or set spec.type: LoadBalancer"
+        } else {
+            "correct the name, or set spec.type: LoadBalancer"
+        };
+        held("object", message, advice)
+    }
+
+    fn files_have_errors(&self) -> bool {
+        self.facts.status.problems.iter().any(|problem| problem.severity == Severity::Error)
     }
 
     fn source_at_fault(&self) -> Option<Step> {
@@ -150,6 +162,13 @@ impl Case<'_> {
             let message = format!("the manifest is refused, the last good one is served: {why}");
             let mut step = unknown("object", message);
             step.advice = "correct the manifest; `roadstead check` names file and line".to_owned();
+            return step;
+        }
+        if *self.object == Object::Absent && self.files_have_errors() {
+            let message = "the last good one is served: the manifests, as they are now, do not have \
+                           it, and some are wrong";
+            let mut step = unknown("object", message.to_owned());
+            step.advice = "correct what `roadstead check` names".to_owned();
             return step;
         }
         if let Some(SourceState::Doubtful { reason }) =
@@ -461,6 +480,8 @@ fn is_about_endpoints(why: &str) -> bool {
 
 /// `; n3 unhealthy: the node's probe: …` for the first few that do not serve.
 fn troubled(backends: &[&BackendStatus]) -> String {
+    // A node has a backend for each port and family, mostly with the same trouble.
+    let mut told = BTreeSet::new();
     let troubled: Vec<String> = backends
         .iter()
         .filter(|backend| backend.state != BackendState::Healthy)
@@ -471,6 +492,7 @@ fn troubled(backends: &[&BackendStatus]) -> String {
                 reason => format!("; {} {word}: {reason}", backend.node),
             }
         })
+        .filter(|text| told.insert(text.clone()))
         .collect();
     let named: String = troubled.iter().take(BACKENDS_NAMED).map(String::as_str).collect();
     match troubled.len().saturating_sub(BACKENDS_NAMED) {

@@ -235,11 +235,18 @@ fn backends_that_do_not_serve_are_named_with_their_reason() {
 
     let some = World::new().router(|router| {
         let backends = &mut router.services[0].ports[0].backends;
-        backends.extend((0..9).map(|_| backend("n9", BackendState::Unknown, "")));
+        let nodes = ["n11", "n12", "n13", "n14", "n15", "n16", "n17", "n18", "n19"];
+        // Each over both families.
+        backends.extend(nodes.iter().map(|node| backend(node, BackendState::Unknown, "")));
+        backends.extend(nodes.iter().map(|node| backend(node, BackendState::Unknown, "")));
     });
     let steps = some.steps();
     assert_eq!(steps[7].verdict, Verdict::Passed);
-    assert!(steps[7].message.starts_with("2 of 11 healthy; n9 unknown; "), "{}", steps[7].message);
+    assert!(
+        steps[7].message.starts_with("2 of 20 healthy; n11 unknown; n12 "),
+        "{}",
+        steps[7].message
+    );
     assert!(steps[7].message.ends_with("; and 4 more"), "{}", steps[7].message);
 }
 
@@ -343,6 +350,26 @@ fn a_service_that_the_speaker_does_not_list() {
     let mut world = unlisted(Object::Absent);
     world.speaker.sources[0].1 = SourceState::Unread;
     assert_eq!(world.held_by(), ("object", "source `local` was not read yet".to_owned()));
+}
+
+#[test]
+fn a_file_that_is_wrong_is_pointed_at() {
+    let wrong = |mut world: World| {
+        let place = roadstead_model::Location::new("/m/web.yaml", 6);
+        world.speaker.problems = vec![roadstead_model::Problem::error(place, "not used")];
+        world.object = Object::Absent;
+        world
+    };
+    let served = wrong(World::new()).steps();
+    assert_eq!(served[0].verdict, Verdict::Unknown);
+    assert!(served[0].message.starts_with("the last good one is served"), "{:?}", served[0]);
+    assert!(served[0].advice.contains("roadstead check"), "{:?}", served[0]);
+    let unlisted = wrong(World::new().unlisted()).steps();
+    assert_eq!(unlisted[0].verdict, Verdict::Held);
+    assert!(unlisted[0].advice.contains("roadstead check"), "{:?}", unlisted[0]);
+    let mut sound = World::new();
+    sound.object = Object::Absent;
+    assert_eq!(sound.steps()[0].verdict, Verdict::Passed);
 }
 
 #[test]

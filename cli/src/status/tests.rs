@@ -35,7 +35,7 @@ fn the_json_is_as_the_contract_spells_it() {
             "announced": [{"address": "192.0.2.10", "by": "l2", "interface": "eth0"}],
             "ports": [{"protocol": "TCP", "port": 80, "backends": [backend("n1"), backend("n2")]}],
             "conditions": [
-                condition("Allocated", "Allocated", "192.0.2.10 of pool `lan`"),
+                condition("Allocated", "Allocated", "192.0.2.10 from pool `lan`"),
                 condition("Announced", "Probed", "192.0.2.10 is announced on eth0"),
                 condition("Programmed", "Programmed", ""),
                 condition("BackendsHealthy", "Probed", "2 of 2 backends pass their probes"),

@@ -165,7 +165,7 @@ fn problems(status: &Status) -> String {
     let told = status.problems.iter().filter(|problem| problem.severity > Severity::Notice);
     let told: Vec<_> = told.collect();
     for problem in told.iter().take(PROBLEMS_SHOWN) {
-        lines.push_str(&format!("{}\n", printable(&problem.to_string())));
+        lines.push_str(&format!("{}\n", printable(&problem.labelled())));
     }
     let more = told.len().saturating_sub(PROBLEMS_SHOWN);
     if more > 0 {

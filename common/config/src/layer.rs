@@ -19,6 +19,12 @@ pub(crate) const SECTIONS: [&str; 4] = ["paths", "speaker", "router", "proxy"];
 /// What a variable of the environment starts with.
 const PREFIX: &str = "ROADSTEAD_";
 
+/// The one variable that is no key: the daemons' log filter.
+const LOG: &str = "ROADSTEAD_LOG";
+
+/// Sections of sections, which an underscore alone does not tell from a key.
+const SUBSECTIONS: [&str; 2] = ["SPEAKER_L2_", "ROUTER_HEALTH_"];
+
 /// What separates section and key in the name of a variable.
 const SEPARATOR: &str = "__";
 
@@ -70,6 +76,31 @@ impl Layer {
             _ => None,
         }
     }
+}
+
+/// A variable that begins as ours do and is none: as much an error as an unknown key.
+pub(crate) fn stray_variable(name: &str) -> Option<Problem> {
+    let path = name.strip_prefix(PREFIX).filter(|path| !path.contains(SEPARATOR))?;
+    if name == LOG {
+        return None;
+    }
+    let hint = match with_separators(path) {
+        Some(meant) => format!("did you mean {PREFIX}{meant}?"),
+        None => format!(
+            "write {PREFIX}SECTION__KEY, with two underscores ({PREFIX}ROUTER__LOG_FLOWS), or {LOG}"
+        ),
+    };
+    let place = Location::new(PathBuf::from(format!("environment {name}")), 0);
+    Some(Problem::error(place, format!("no such variable: {hint}")))
+}
+
+/// `SPEAKER_L2_PROBE` as `SPEAKER__L2__PROBE`; `None` where it begins with no section.
+fn with_separators(path: &str) -> Option<String> {
+    let sections = SECTIONS.map(|section| format!("{}_", section.to_uppercase()));
+    let all = SUBSECTIONS.iter().copied().chain(sections.iter().map(String::as_str));
+    let section = all.into_iter().find(|section| path.starts_with(section))?;
+    let key = path.strip_prefix(section).filter(|key| !key.is_empty())?;
+    Some(format!("{}{key}", section.replace('_', SEPARATOR)))
 }
 
 /// Merges layers, the later ones winning key by key; `[[tables]]` add up.

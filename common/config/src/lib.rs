@@ -6,7 +6,8 @@
 //! 1. The main file (`/etc/roadstead/roadstead.toml`).
 //! 2. `conf.d/*.toml` beside it, in name order, dotfiles left out.
 //! 3. Variables `ROADSTEAD_SECTION__KEY` (`ROADSTEAD_SPEAKER__L2__PROBE=off`); lists as TOML or with
-//!    commas. `[[source]]` and `[[pool]]` are written in files only.
+//!    commas. `[[source]]` and `[[pool]]` are written in files only. Any other `ROADSTEAD_…` than
+//!    `ROADSTEAD_LOG` is an error.
 //!
 //! A later layer wins key by key; `[[source]]` and `[[pool]]` add up, the same name twice is an
 //! error. Unknown keys are errors. Nothing here looks at the host: what needs interfaces, routes or
@@ -158,7 +159,7 @@ pub struct Refused(pub Vec<Problem>);
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the configuration cannot be used:")?;
-        self.0.iter().try_for_each(|problem| write!(f, "\n{problem}"))
+        self.0.iter().try_for_each(|problem| write!(f, "\n{}", problem.labelled()))
     }
 }
 
@@ -189,6 +190,7 @@ fn finish(
     }
     let mut variables: Vec<(String, String)> = variables.collect();
     variables.sort();
+    problems.extend(variables.iter().filter_map(|(name, _)| layer::stray_variable(name)));
     layers.extend(variables.iter().filter_map(|(name, text)| Layer::of_variable(name, text)));
     let files: Vec<PathBuf> = texts.into_iter().map(|(file, _)| file).collect();
 

@@ -184,9 +184,19 @@ impl<'p> Section<'p> {
         key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<Placed<T>> {
+        self.parsed_as(key, "a string", parse)
+    }
+
+    /// A text that `parse` understands; `wanted` is what it is called.
+    fn parsed_as<T>(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Placed<T>> {
         let entry = self.take(key)?;
         let ValueKind::String(text) = entry.value else {
-            self.wrong_kind(key, &entry.place, &entry.value, "a string");
+            self.wrong_kind(key, &entry.place, &entry.value, wanted);
             return None;
         };
         self.note(key, parse(&text), entry.place)
@@ -198,7 +208,9 @@ impl<'p> Section<'p> {
         key: &'static str,
         range: RangeInclusive<Duration>,
     ) -> Option<Placed<Duration>> {
-        self.parsed(key, |text| parse::duration_within(text, &range))
+        self.parsed_as(key, "a duration: write \"250ms\", \"10s\", \"5m\" or \"1h\"", |text| {
+            parse::duration_within(text, &range)
+        })
     }
 
     /// One of a few words.

@@ -19,7 +19,7 @@ pub mod signals;
 pub mod state;
 pub mod words;
 
-pub use reload::reload;
+pub use reload::{NoSuchInterface, interfaces_exist, reload};
 
 /// The version of the workspace, printed by `--version`, `version` and status.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

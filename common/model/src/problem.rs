@@ -68,6 +68,17 @@ impl Problem {
     pub fn notice(location: Location, message: impl Into<String>) -> Self {
         Self { location, severity: Severity::Notice, message: message.into() }
     }
+
+    /// For lists in which errors stand beside others: `file:line: warning: message`; an error has no
+    /// word of its own.
+    pub fn labelled(&self) -> String {
+        let Self { location, severity, message } = self;
+        match severity {
+            Severity::Error => format!("{location}: {message}"),
+            Severity::Warning => format!("{location}: warning: {message}"),
+            Severity::Notice => format!("{location}: notice: {message}"),
+        }
+    }
 }
 
 impl fmt::Display for Problem {

@@ -7,7 +7,9 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no bpf filesystem, or it cannot be written.
-    #[error("cannot use {path} for pins: mount a bpf filesystem there (mount -t bpf bpf {path})")]
+    #[error(
+        "cannot use {path} for pins: it is to lie on a bpf filesystem that this user may write"
+    )]
     Pins {
         /// Where.
         path: PathBuf,

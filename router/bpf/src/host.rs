@@ -12,7 +12,7 @@ use libbpf_sys as raw;
 
 use crate::{
     Error, Pins,
-    load::{self, Aligned},
+    object::{self, Aligned},
     sys,
 };
 
@@ -44,14 +44,14 @@ pub(crate) fn load_or_warn(pins: &Pins) -> bool {
 }
 
 fn load(pins: &Pins) -> Result<(), Error> {
-    let mut object = load::open_object(HOST)?;
+    let mut object = object::open_object(HOST)?;
     // Every map that is shared has been pinned before.
-    load::prepare_maps(&mut object, pins, |_| None)?;
-    let refused = load::load_refused("the programs for the host's own connections");
+    object::prepare_maps(&mut object, pins, |_| None)?;
+    let refused = object::load_refused("the programs for the host's own connections");
     let mut object = object.load().map_err(refused)?;
-    load::pin_maps(&mut object, pins)?;
+    object::pin_maps(&mut object, pins)?;
     let names: Vec<&str> = PROGRAMS.iter().map(|(name, _)| *name).collect();
-    load::pin_programs(&object, pins, &names)?;
+    object::pin_programs(&object, pins, &names)?;
     let cgroup = cgroup_root().map_err(Error::kernel("find the cgroup tree (cgroup2)"))?;
     PROGRAMS.iter().try_for_each(|(name, kind)| attach(pins, &cgroup, name, *kind))
 }

@@ -21,6 +21,7 @@ mod leg;
 mod load;
 mod log;
 mod maps;
+mod object;
 mod pins;
 mod reason;
 mod settings;

@@ -6,6 +6,7 @@ use roadstead_model::{
     SourceName,
     config::{self, Paths, Source, SourceKind},
     local::{Assignments, Done, Refusal, RouterStatus, Serving},
+    reason::ConditionStatus,
 };
 use roadstead_router_core::{
     host::Leg,
@@ -287,6 +288,22 @@ async fn a_reload_takes_effect_and_a_lost_speaker_is_told() {
     assert_eq!(status.nodes[0].reason, "198.51.100.1 is outside router.nodes_allowed");
     assert_eq!(status.drops, [("closed_port".to_owned(), 3)]);
     assert_eq!((&*status.legs[0].name, status.legs[0].attached), ("eth0", true));
+}
+
+/// The last plan stays in the maps, and reaches no packet.
+#[tokio::test]
+async fn a_router_without_a_leg_says_that_nothing_is_programmed() {
+    let bench = Bench::serving().await;
+    let mut host = (*reconcile::world().host).clone();
+    host.legs.clear();
+    bench.host.send_replace(Some(Arc::new(host)));
+    let status = bench.status().await;
+    let conditions = &status.services[0].conditions;
+    let programmed: Vec<_> = conditions.iter().filter(|c| c.kind == "Programmed").collect();
+    assert_eq!(programmed.len(), 1, "{conditions:?}");
+    assert_eq!(programmed[0].status, ConditionStatus::False);
+    assert_eq!(programmed[0].reason, "NoLegs");
+    assert!(programmed[0].message.contains("router.interfaces"));
 }
 
 #[tokio::test]

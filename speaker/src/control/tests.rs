@@ -2,15 +2,16 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use roadstead_daemon::publish::{Published, published, run_number};
 use roadstead_model::{
-    Family, Protocol, ServiceKey, SourceName,
+    Family, Location, Problem, Protocol, ServiceKey, SourceName,
     object::{AddressRequest, Families, Service, ServicePort, SourceRanges, TrafficPolicy},
     snapshot::SourceState,
 };
 
 use super::*;
-use crate::legs::LegFacts;
+use crate::{legs::LegFacts, metrics::Metrics};
 
 /// A directory that outlives the speaker, and what was ever published.
 struct Machine {
@@ -256,4 +257,52 @@ fn what_the_ledger_got_through_is_announced_over_a_crash_whatever_became_of_the_
 fn answered(said: &Assignments) -> Vec<String> {
     let answered = said.vips.iter().filter(|vip| !vip.answer_on.is_empty());
     answered.map(|vip| vip.address.to_string()).collect()
+}
+
+#[test]
+fn the_gauges_say_what_the_status_says() {
+    let mut registry = Registry::with_prefix("roadstead");
+    let metrics = Metrics::register(&mut registry);
+    let mut machine = Machine::new();
+    machine.read_sources();
+    ["a", "b", "c", "d"].into_iter().for_each(|name| machine.toggle(name));
+    machine.settle();
+    let assert_told = |machine: &Machine, samples: &[(&str, u32)]| {
+        metrics.note(machine.control.as_ref().unwrap());
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for (name, value) in samples {
+            let line = format!("\nroadstead_{name} {value}\n");
+            assert!(text.contains(&line), "no {line}in\n{text}");
+        }
+    };
+    let samples = [
+        ("services{state=\"announced\"}", 3),
+        ("services{state=\"allocated\"}", 0),
+        ("services{state=\"refused\"}", 1),
+        ("pool_addresses_used{pool=\"lan\"}", 3),
+        ("source_problems", 0),
+        ("config_stale", 0),
+        ("router_connected", 0),
+        ("drained", 0),
+    ];
+    assert_told(&machine, &samples);
+
+    let control = machine.control.as_mut().unwrap();
+    control.drained = true;
+    control.heard.connected = true;
+    control.stale_config = Some("line 3 is wrong".into());
+    let problem = Problem::error(Location::new("/m/x.yaml", 3), "wrong");
+    machine.snapshot.problems.push(problem);
+    machine.settle();
+    let samples = [
+        ("services{state=\"announced\"}", 0),
+        ("services{state=\"allocated\"}", 3),
+        ("services{state=\"refused\"}", 1),
+        ("source_problems", 1),
+        ("config_stale", 1),
+        ("router_connected", 1),
+        ("drained", 1),
+    ];
+    assert_told(&machine, &samples);
 }

@@ -118,8 +118,8 @@ pub fn unanswered(host: &Host, to: SocketAddr) -> Result<()> {
     let limit = Duration::from_millis(500);
     host.namespace().enter(|| match TcpStream::connect_timeout(&to, limit) {
         Ok(_) => bail!("{to} accepts connections"),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => bail!("{to} refuses"),
-        Err(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(()),
+        Err(error) => bail!("{to} is not silent but: {error}"),
     })
 }
 

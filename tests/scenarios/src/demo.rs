@@ -98,19 +98,30 @@ impl Demo {
 
     /// Keeps the network and the daemons; prints how to look inside and how to remove them.
     pub fn leave_running(self) {
+        let web = self.vip("web", true).map_or_else(|_| "VIP".to_owned(), |vip| vip.to_string());
         let World { edge, nodes, lab } = self.world;
         let config = edge.config();
         let program = roadstead_lab::process::built("roadstead").unwrap_or_default();
         println!("\nEverything is left running. To look inside:\n{}", lab.how_to_look_inside());
         println!(
-            "  ask as the client:    nsenter --net=/run/netns/{KEPT}-client curl http://192.0.2.10/"
+            "  ask as the client:    nsenter --net=/run/netns/{KEPT}-client curl http://{web}/"
         );
         println!(
             "  status:               {} status --config {}",
             program.display(),
             config.display()
         );
+        println!("  and alike:            check, explain default/web, flows, drain node node1");
         println!("  change something in:  {}", edge.manifests.dir().display());
+        println!(
+            "  configuration:        {}; kill -HUP the daemons to reload it",
+            config.display()
+        );
+        println!(
+            "  nobody starts them again but you:\n    nsenter --net=/run/netns/{KEPT}-edge {}-speaker --config {} &",
+            program.display(),
+            config.display()
+        );
         println!("  logs:                 {}", lab.logs().display());
         println!("  remove it all:        cargo xtask demo --remove");
         std::mem::forget((edge, nodes));

@@ -35,6 +35,7 @@ mod samples;
 mod second_copy;
 mod sharing;
 mod silence;
+mod snat_addresses;
 mod source_ranges;
 mod speaker_alone;
 mod taken_off;

@@ -101,6 +101,25 @@ fn a_reload_that_would_orphan_an_address_names_the_services() -> Result<()> {
     )
 }
 
+/// A leg that serves is not given up for a slip of the pen.
+#[test]
+fn an_interface_that_is_not_there_is_refused_by_both_daemons() -> Result<()> {
+    scenario(
+        || World::routed("reload-leg"),
+        |world| {
+            let at = world.serve_both("web", &web("web"), 80)?;
+            for (section, name) in [("router", "ens98"), ("speaker", "ens99")] {
+                let slip = format!("{}\n[{section}]\ninterfaces = [\"{name}\"]\n", one_pool());
+                reload(world, &slip)?;
+                for daemon in DaemonName::ALL {
+                    wait_logged(world, daemon, &["the reload is refused", name, "eth0"])?;
+                }
+            }
+            at.answer(world.client()?)
+        },
+    )
+}
+
 /// S1, with the speaker down: the router alone looks at the pools.
 #[test]
 fn a_router_alone_refuses_what_would_orphan_and_starts_without_it() -> Result<()> {

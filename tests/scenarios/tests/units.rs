@@ -207,12 +207,18 @@ fn the_daemons_serve_under_their_units_and_come_back() -> Result<()> {
                 it.await_ready(unit)?;
                 it.running(unit)?.signal(Signal::SIGHUP)?;
                 it.await_ready(unit)?;
+                it.running(unit)?.restart(Signal::SIGTERM, SOON)?;
+                it.await_ready(unit)?;
                 serves(world, &it)?;
-                ensure!(it.running(unit)?.starts() == 2, "{unit} ended by itself as well");
+                ensure!(it.running(unit)?.starts() == 3, "{unit} ended by itself as well");
             }
             running.finish()?.all_answered()?;
-            let watchdog = it.told().iter().filter(|text| text.contains("WATCHDOG=1")).count();
-            ensure!(watchdog >= 4, "the watchdog was fed {watchdog} times by four processes");
+            let told = it.told();
+            let count = |what| told.iter().filter(|text| text.contains(what)).count();
+            // Three processes of each unit, one reload and one end of each by a signal.
+            for (what, least) in [("WATCHDOG=1", 6), ("RELOADING=1", 2), ("STOPPING=1", 2)] {
+                ensure!(count(what) >= least, "{what} was told {} times: {told:?}", count(what));
+            }
             is_confined(&it, SPEAKER, NET_RAW)?;
             is_confined(&it, ROUTER, NOTHING)
         },
@@ -389,8 +395,11 @@ fn what_a_unit_denies_is_denied() -> Result<()> {
                 let said = String::from_utf8_lossy(&output.stderr);
                 ensure!(said.contains(expected) && !output.status.success(), "{command}: {said}");
             }
-            let killed = try_it("chown roadstead-router /var/lib/roadstead/router")?;
-            ensure!(killed.status.signal() == Some(Signal::SIGSYS as i32), "{killed:?}");
+            for unit in [ROUTER, SPEAKER, LOAD, "roadstead-drain.service"] {
+                let killed = it.output_under(unit, &["chown", "0", "/run/roadstead"])?;
+                let signal = killed.status.signal();
+                ensure!(signal == Some(Signal::SIGSYS as i32), "{unit}: {killed:?}");
+            }
             let own = try_it("touch /var/lib/roadstead/router/new /run/roadstead/router/new")?;
             ensure!(own.status.success(), "{own:?}");
             Ok(())

@@ -2,6 +2,7 @@
 
 mod layout;
 mod links;
+mod proofs;
 mod sources;
 
 use std::{
@@ -46,12 +47,13 @@ fn clippy() -> Result<()> {
     Cargo::new(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()
 }
 
-/// The layout, the rules on single files, the links.
+/// The layout, the rules on single files, the links, the proofs that documents name.
 fn own_rules() -> Result<()> {
     let files = files_below(&root())?;
     let mut findings = layout::findings()?;
     findings.extend(sources::findings(&files)?);
     findings.extend(links::findings(&files)?);
+    findings.extend(proofs::findings(&files)?);
     findings.iter().for_each(|finding| println!("{finding}"));
     ensure!(findings.is_empty(), "{} findings", findings.len());
     Ok(())

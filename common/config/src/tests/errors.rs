@@ -80,6 +80,11 @@ fn values_of_the_wrong_kind() {
         "roadstead.toml:5: `speaker.metrics` is a number, not a string",
     );
     refused_beside_pool(
+        "[router.health]\ninterval = 2\n",
+        "roadstead.toml:5: `router.health.interval` is a number, not a duration: write \"250ms\", \
+         \"10s\", \"5m\" or \"1h\"",
+    );
+    refused_beside_pool(
         "namespaces = \"a\"\n",
         "roadstead.toml:4: `namespaces` of pool \"lan\" is a string, not a list of strings",
     );

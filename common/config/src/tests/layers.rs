@@ -131,6 +131,46 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
+fn a_variable_that_is_none_of_ours_is_named() {
+    let main = "[[pool]]\nname = \"a\"\naddresses = [\"192.0.2.1\"]\n";
+    let variables = [
+        ("ROADSTEAD_FLOWS", "4096"),
+        ("ROADSTEAD_LOGS", "debug"),
+        ("ROADSTEAD_ROUTER_", ""),
+        ("ROADSTEAD_ROUTER_HEALTH_FALL", "2"),
+        ("ROADSTEAD_SPEAKER_METRICS", "off"),
+        ("ROADSTEAD", "1"),
+        ("ROADSTEAD_LOG", "debug"),
+    ];
+    let problems = layered(&[("main", main)], &variables).expect_err("refused");
+    let general = "no such variable: write ROADSTEAD_SECTION__KEY, with two underscores \
+                   (ROADSTEAD_ROUTER__LOG_FLOWS), or ROADSTEAD_LOG";
+    assert_eq!(
+        shown(&problems),
+        [
+            format!("environment ROADSTEAD_FLOWS: {general}"),
+            format!("environment ROADSTEAD_LOGS: {general}"),
+            format!("environment ROADSTEAD_ROUTER_: {general}"),
+            "environment ROADSTEAD_ROUTER_HEALTH_FALL: no such variable: did you mean \
+             ROADSTEAD_ROUTER__HEALTH__FALL?"
+                .to_owned(),
+            "environment ROADSTEAD_SPEAKER_METRICS: no such variable: did you mean \
+             ROADSTEAD_SPEAKER__METRICS?"
+                .to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn a_refusal_tells_errors_from_warnings() {
+    let main = "[[pool]]\nname = \"a\"\naddresses = [\"192.0.2.81/28\", \"192.0.2.300\"]\n";
+    let refused = crate::Refused(layered(&[("main", main)], &[]).expect_err("refused"));
+    let text = refused.to_string();
+    assert!(text.contains("\nmain:3: warning: `addresses` of pool \"a\": taken as"), "{text}");
+    assert!(text.contains("\nmain:3: `addresses` of pool \"a\": `192.0.2.300`"), "{text}");
+}
+
+#[test]
 fn the_directory_beside_the_main_file_is_read_in_name_order() {
     let directory = tempfile::tempdir().expect("a directory");
     let main = directory.path().join("roadstead.toml");

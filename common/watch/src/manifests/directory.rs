@@ -269,8 +269,7 @@ impl Directory {
             *count = count.saturating_add(foreign.count);
         }
         let notice = |(kind, (location, count)): (&str, (Location, usize))| {
-            let objects =
-                if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
+            let objects = counted(count);
             let what = format!(
                 "{kind}: passed over ({objects}); Service, Node, Namespace and EndpointSlice are read"
             );
@@ -278,6 +277,10 @@ impl Directory {
         };
         kinds.into_iter().map(notice).collect()
     }
+}
+
+fn counted(objects: usize) -> String {
+    if objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") }
 }
 
 /// Most problems told of one directory.
@@ -305,16 +308,16 @@ impl File {
         if self.items.is_empty() {
             return;
         }
-        let count = self.items.len();
+        let count = counted(self.items.len());
         let seconds = EMPTY_GRACE.as_secs();
         self.emptied = self.emptied.or(now.checked_add(EMPTY_GRACE));
-        let what = format!("the file was emptied; its {count} objects stay for {seconds} s");
+        let what = format!("the file was emptied; what it held ({count}) stays for {seconds} s");
         self.problems.push(Problem::warning(Location::new(path, 0), what));
     }
 
     fn believe_empty(&mut self, path: &Path) {
-        let count = self.items.len();
-        let what = format!("the file is empty, and its {count} objects are gone");
+        let count = counted(self.items.len());
+        let what = format!("the file is empty, and what it held ({count}) is gone");
         self.items.clear();
         self.emptied = None;
         self.problems = vec![Problem::notice(Location::new(path, 0), what)];

@@ -85,7 +85,8 @@ fn message_of(error: &serde_saphyr::Error) -> String {
     }
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
-    first.split(" at line ").next().unwrap_or(first).to_owned()
+    let what = first.split(" at line ").next().unwrap_or(first);
+    format!("{what}; check indentation, colons and quotes of this line and of the one before")
 }
 
 fn line_of(place: &serde_saphyr::Location) -> usize {

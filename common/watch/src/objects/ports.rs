@@ -62,9 +62,10 @@ pub(crate) fn held<'p>(ports: impl IntoIterator<Item = &'p ServicePort>) -> Vec<
 #[derive(Default)]
 struct Seen {
     several: bool,
-    names: BTreeMap<Arc<str>, usize>,
-    ports: BTreeMap<(Protocol, u16), usize>,
-    node_ports: BTreeMap<(Protocol, u16), usize>,
+    /// By what is seen, the field that says it: lines are not known here, only those of a document.
+    names: BTreeMap<Arc<str>, String>,
+    ports: BTreeMap<(Protocol, u16), String>,
+    node_ports: BTreeMap<(Protocol, u16), String>,
 }
 
 fn port(entry: &Fields<'_, '_>, seen: &mut Seen, report: &mut Report<'_>) -> Option<ServicePort> {
@@ -83,8 +84,8 @@ fn port(entry: &Fields<'_, '_>, seen: &mut Seen, report: &mut Report<'_>) -> Opt
         return None;
     };
     let port = field.port(report)?;
-    if let Some(line) = seen.ports.insert((protocol, port), field.line) {
-        field.wrong(report, &format!("{protocol} {port} is there twice, first in line {line}"));
+    if let Some(first) = seen.ports.insert((protocol, port), field.path.clone()) {
+        field.wrong(report, &format!("{protocol} {port} is there twice, first in {first}"));
     }
     Some(ServicePort { name, protocol, port, node_port })
 }
@@ -112,8 +113,8 @@ fn check_name(field: &Field<'_, '_>, name: &Arc<str>, seen: &mut Seen, report: &
         let right = "at most 63 small letters, digits and `-`, no `-` at either end";
         field.wrong(report, &format!("`{}` is not a port's name; {right} would be", shown(name)));
     }
-    if let Some(line) = seen.names.insert(Arc::clone(name), field.line) {
-        field.wrong(report, &format!("`{}` is there twice, first in line {line}", shown(name)));
+    if let Some(first) = seen.names.insert(Arc::clone(name), field.path.clone()) {
+        field.wrong(report, &format!("`{}` is there twice, first in {first}", shown(name)));
     }
 }
 
@@ -125,8 +126,8 @@ fn node_port(
 ) -> Option<u16> {
     let field = entry.field("nodePort")?;
     let port = field.port_or_zero(report)?;
-    if let Some(line) = seen.node_ports.insert((protocol, port), field.line) {
-        field.wrong(report, &format!("{protocol} {port} is there twice, first in line {line}"));
+    if let Some(first) = seen.node_ports.insert((protocol, port), field.path.clone()) {
+        field.wrong(report, &format!("{protocol} {port} is there twice, first in {first}"));
     }
     if report.origin().is_proofread() && !USUAL_NODE_PORTS.contains(&port) {
         let path = &field.path;

@@ -13,6 +13,7 @@ mod host;
 mod lifecycle;
 mod maps;
 mod older_kernel;
+mod ranges;
 mod rig;
 mod state;
 mod sweep;

@@ -22,7 +22,7 @@ pub(crate) struct Talk<'rig> {
     client: SocketAddr,
     vip: SocketAddr,
     /// The node and our address towards it, once known.
-    behind: Option<(SocketAddr, SocketAddr)>,
+    pub(crate) behind: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl<'rig> Talk<'rig> {

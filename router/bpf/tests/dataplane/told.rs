@@ -5,8 +5,8 @@ use roadstead_router_bpf::{Event, EventKind};
 use roadstead_router_core::maps::{FrontendKey, Op};
 
 use crate::{
-    frame::{ACK, RST, SYN},
-    rig::{NODE_PORT, PORT, Rig, apply, families, frontend, frontend_id, snat},
+    frame::{self, ACK, Ip, RST, SYN},
+    rig::{Addresses, NODE_PORT, PORT, Rig, apply, families, flow, frontend, frontend_id, snat},
     state::Talk,
 };
 
@@ -53,6 +53,36 @@ fn a_node_that_refuses_is_told_once() {
     }
 }
 
+/// A node's ICMP error about a client's datagram, by type and code.
+fn answered_by_error(rig: &Rig, addresses: Addresses, port: u16, kinds: [(u8, u8); 2]) {
+    let mut talk = Talk::new(rig, addresses, port);
+    let (client, vip) = flow(&addresses, port);
+    talk.client(frame::UDP, &frame::datagram(client, vip, b"question")).expect("there");
+    let (node, snat) = talk.behind.expect("a node");
+    let question = frame::datagram(snat, node, b"question");
+    let quoted = Ip::new(snat.ip(), node.ip()).packet(frame::UDP, &question);
+    let v6 = node.is_ipv6();
+    let ends = (node.ip(), snat.ip());
+    let message = frame::message(ends, kinds[usize::from(v6)], [0; 4], &quoted);
+    talk.node(if v6 { frame::ICMP6 } else { frame::ICMP }, &message).expect("to the client");
+}
+
+/// What a closed port of UDP says, and what a router on the way says.
+#[test]
+fn a_node_whose_port_is_unreachable_is_told() {
+    let rig = Rig::serving();
+    for addresses in families() {
+        answered_by_error(&rig, addresses, 4_003, [(3, 1), (1, 3)]);
+        assert_eq!(told(&rig), [], "an address that is unreachable says nothing of the port");
+        answered_by_error(&rig, addresses, 4_004, [(3, 3), (1, 4)]);
+        let told = told(&rig);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].kind, told[0].protocol), (EventKind::Refused, Protocol::Udp));
+        let counters = rig.dataplane.backend_counters(told[0].backend).expect("counters");
+        assert_eq!((counters.resets, counters.answered), (1, 0));
+    }
+}
+
 #[test]
 fn a_reset_of_an_answered_connection_is_no_refusal() {
     let rig = Rig::serving();
@@ -96,8 +126,8 @@ fn the_port_closed_for_longest_is_used_again_before_a_connection_is_refused() {
         for port in 4_200..4_240 {
             let mut talk = Talk::new(&rig, addresses, port);
             talk.handshake();
-            talk.node_tcp(crate::frame::FIN | ACK).expect("the node closes first");
-            talk.client_tcp(crate::frame::FIN | ACK).expect("then the client");
+            talk.node_tcp(frame::FIN | ACK).expect("the node closes first");
+            talk.client_tcp(frame::FIN | ACK).expect("then the client");
         }
     }
     assert_eq!(rig.dropped("snat-exhausted"), 0);

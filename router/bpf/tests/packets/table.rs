@@ -88,23 +88,45 @@ fn a_second_snat_address_takes_over_where_the_first_is_full() {
     assert_eq!(flows.iter().map(SocketAddr::ip).collect::<BTreeSet<_>>().len(), 2);
 }
 
+/// A rig whose one SNAT address of the family is this host's own.
+fn with_own_snat(family: &Family) -> Rig {
+    let mut rig = Rig::serving();
+    let id = u16::from(family.vip.is_ipv6());
+    rig.put_shared_snat(id, family.snat, (1_024, 65_535));
+    rig.put_table(id.into(), &[family.backend(0)]);
+    crate::rig::ip("link set lo up");
+    let nodad = if family.snat.is_ipv6() { " nodad" } else { "" };
+    crate::rig::ip(&format!("addr add {} dev lo{nodad}", family.snat));
+    rig
+}
+
 #[test]
 fn a_port_of_the_hosts_own_socket_is_avoided() {
-    let rig = {
-        let mut rig = Rig::serving();
-        rig.put_shared_snat(0, V4.snat, (1_024, 65_535));
-        rig.put_table(0, &[V4.backend(0)]);
-        rig
-    };
-    crate::rig::ip("link set lo up");
-    crate::rig::ip(&format!("addr add {}/32 dev lo", V4.snat));
-    let listener =
-        std::net::TcpListener::bind((V4.snat, CLIENT_PORT)).expect("the client's port is free");
-    let flow = flow::half_open_tcp(&rig, &V4, CLIENT_PORT);
-    assert_ne!(flow.snat.port(), CLIENT_PORT);
-    drop(listener);
-    let other = flow::half_open_tcp(&rig, &V4, CLIENT_PORT + 1);
-    assert_eq!(other.snat.port(), CLIENT_PORT + 1, "the client's own port is tried first");
+    for family in FAMILIES {
+        let rig = with_own_snat(&family);
+        let own = (family.snat, CLIENT_PORT);
+        let listener = std::net::TcpListener::bind(own).expect("the client's port is free");
+        let flow = flow::half_open_tcp(&rig, &family, CLIENT_PORT);
+        assert_ne!(flow.snat.port(), CLIENT_PORT);
+        drop(listener);
+        let other = flow::half_open_tcp(&rig, &family, CLIENT_PORT + 1);
+        assert_eq!(other.snat.port(), CLIENT_PORT + 1, "the client's own port is tried first");
+    }
+}
+
+#[test]
+fn a_port_of_the_hosts_own_datagrams_is_avoided() {
+    for family in FAMILIES {
+        let port = |rig: &Rig| {
+            let asked = flow::forwarded(rig, &family, &family.udp(rig, DNS, b"?"));
+            asked.snat.port()
+        };
+        assert_eq!(port(&with_own_snat(&family)), CLIENT_PORT, "no socket has it");
+        let rig = with_own_snat(&family);
+        let own = (family.snat, CLIENT_PORT);
+        let _socket = std::net::UdpSocket::bind(own).expect("the client's port is free");
+        assert_ne!(port(&rig), CLIENT_PORT);
+    }
 }
 
 #[test]

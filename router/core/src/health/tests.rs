@@ -107,6 +107,18 @@ fn a_node_whose_kube_proxy_answers_is_asked_there_alone() {
     assert!((9..=13).contains(&bench.asked.len()), "{} probes", bench.asked.len());
 }
 
+/// A hundred nodes that were all asked in one moment are not all asked in one moment again.
+#[test]
+fn rounds_of_probes_drift_apart() {
+    let mut bench = Bench::new(rules());
+    bench.watch(&nodes(100, &[]));
+    bench.run(Duration::from_secs(20), |_, _| Ok(()));
+    let last = bench.now - rules().interval;
+    let late = bench.asked.iter().filter(|(at, ..)| *at >= last);
+    let moments: BTreeSet<Duration> = late.map(|(at, ..)| *at).collect();
+    assert!(moments.len() > 50, "the last round took {} moments", moments.len());
+}
+
 #[test]
 fn a_node_without_kube_proxy_is_asked_at_a_node_port_and_now_and_then_there_again() {
     let mut bench = Bench::new(rules());

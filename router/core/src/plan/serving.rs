@@ -20,6 +20,7 @@ use roadstead_model::{
 use super::{
     Inputs,
     candidates::{Choice, Nobody, Pools},
+    ranges,
 };
 use crate::maps::{BackendId, Frontend, FrontendKey, RangeSetId, TableId, VipEntry};
 
@@ -250,7 +251,7 @@ fn draft(
         affinity_seconds: affinity_seconds(service),
         allowed: match &service.source_ranges {
             SourceRanges::Any => Allowed::Everybody,
-            SourceRanges::Only(nets) => Allowed::Only(nets.iter().map(IpNet::trunc).collect()),
+            SourceRanges::Only(nets) => Allowed::Only(ranges::of_family(nets, key.address)),
         },
         demand,
         confirmed,

@@ -131,10 +131,16 @@ fn siblings(nodes: &Nodes) -> BTreeMap<IpAddr, IpAddr> {
 }
 
 /// Rows that may serve a Service, by family: those that pass, and those that fail.
+///
+/// Each stands at its address's place on a ring. Where a node comes or goes only Services with a
+/// place next to it are asked on another one; by a count of the nodes every one of them would be.
 struct Candidates<'a> {
-    v4: (Vec<&'a Row>, Vec<&'a Row>),
-    v6: (Vec<&'a Row>, Vec<&'a Row>),
+    v4: (Vec<Placed<'a>>, Vec<Placed<'a>>),
+    v6: (Vec<Placed<'a>>, Vec<Placed<'a>>),
 }
+
+/// A row at its place on the ring.
+type Placed<'a> = (u64, &'a Row);
 
 impl<'a> Candidates<'a> {
     fn of(nodes: &'a Nodes, source: &SourceName, named: Option<&BTreeSet<&str>>) -> Self {
@@ -144,33 +150,36 @@ impl<'a> Candidates<'a> {
                 matches!(row.standing, Standing::Usable(_))
                     && named.is_none_or(|named| named.contains(&*row.node.name))
             });
-            usable.partition(|row| !fails(row))
+            let mut placed: Vec<Placed<'_>> = usable.map(|row| (place(row.address), row)).collect();
+            placed.sort_unstable_by_key(|(place, row)| (*place, row.address));
+            placed.into_iter().partition(|(_, row)| !fails(row))
         };
         Self { v4: of_family(Family::V4), v6: of_family(Family::V6) }
     }
 
     fn all(&self) -> impl Iterator<Item = &'a Row> {
         let (v4, v6) = (&self.v4, &self.v6);
-        v4.0.iter().chain(&v4.1).chain(&v6.0).chain(&v6.1).copied()
+        v4.0.iter().chain(&v4.1).chain(&v6.0).chain(&v6.1).map(|(_, row)| *row)
     }
 
-    /// The nodes to try first: of each family of the Service's addresses, those after a place that
-    /// differs from Service to Service, without the ones that fail anyway.
+    /// The nodes to try first: of each family of the Service's addresses, those after the port's own
+    /// place on the ring, without the ones that fail anyway.
     fn first(&self, assignment: &Assignment, claim: PortClaim) -> Vec<IpAddr> {
+        let own = place((&assignment.service, claim));
         let turned = self.promising(assignment).flat_map(|rows| {
-            let start = place(assignment, claim, rows.len());
+            let start = rows.partition_point(|(place, _)| *place < own);
             rows.iter().cycle().skip(start).take(FIRST_NODES.min(rows.len()))
         });
-        turned.map(|row| row.address).collect()
+        turned.map(|(_, row)| row.address).collect()
     }
 
     /// All nodes, without the ones that fail anyway.
     fn every(&self, assignment: &Assignment) -> Vec<IpAddr> {
-        self.promising(assignment).flatten().map(|row| row.address).collect()
+        self.promising(assignment).flatten().map(|(_, row)| row.address).collect()
     }
 
     /// The nodes of each family of the Service's addresses: those that pass, or else all.
-    fn promising(&self, assignment: &Assignment) -> impl Iterator<Item = &[&'a Row]> {
+    fn promising(&self, assignment: &Assignment) -> impl Iterator<Item = &[Placed<'a>]> {
         let families: BTreeSet<Family> =
             assignment.addresses.iter().map(|address| Family::of(*address)).collect();
         families.into_iter().map(|family| {
@@ -194,11 +203,11 @@ fn fails(row: &Row) -> bool {
     matches!(&row.standing, Standing::Usable(sight) if sight.state == BackendState::Unhealthy)
 }
 
-fn place(assignment: &Assignment, claim: PortClaim, rows: usize) -> usize {
+/// Where something stands on the ring: the same in every plan, and on every host.
+fn place(of: impl Hash) -> u64 {
     let mut hasher = SipHasher13::new();
-    (&assignment.service, claim).hash(&mut hasher);
-    let place = hasher.finish().checked_rem(rows as u64).unwrap_or(0);
-    usize::try_from(place).unwrap_or(0)
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Keeps the first few of a source: proven ones, or, where there is none, any.

@@ -3,7 +3,7 @@ use std::{net::IpAddr, time::Duration};
 use roadstead_model::{
     Family, NodeKey, Protocol, Snapshot,
     local::{Answering, BackendState, PortClaim, Serving, VipKind},
-    object::{SourceRanges, TrafficPolicy},
+    object::TrafficPolicy,
     snapshot::SourceState,
 };
 
@@ -17,6 +17,7 @@ use crate::{
 mod duplicates;
 mod families;
 mod permitted;
+mod ranges;
 mod scale;
 mod subjects;
 
@@ -451,36 +452,16 @@ fn a_changed_neighbour_changes_its_backend_alone() {
 }
 
 #[test]
-fn changed_ranges_are_a_new_set_before_the_frontend_turns_to_it() {
+fn a_frontend_has_the_affinity_of_its_service() {
     let mut world = serving_web(1);
-    let only =
-        |nets: &[&str]| SourceRanges::Only(nets.iter().map(|net| net.parse().unwrap()).collect());
-    world.edit_service("web", |service| service.source_ranges = only(&["192.0.2.0/24"]));
-    world.settle();
-    let first = world.installed.frontends[&frontend_key("192.0.2.10", 80)].ranges;
-    world.edit_service("web", |s| s.source_ranges = only(&["192.0.2.0/25", "203.0.113.0/24"]));
-    let (_, ops) = world.settle();
-    let second = world.installed.frontends[&frontend_key("192.0.2.10", 80)].ranges;
-    assert_ne!(first, second);
-    let turn = ops.iter().position(|op| matches!(op, Op::PutFrontend(..))).unwrap();
-    let last_put = ops.iter().rposition(|op| matches!(op, Op::PutRange(..))).unwrap();
-    let first_cut = ops.iter().position(|op| matches!(op, Op::DeleteRange(..))).unwrap();
-    assert!(last_put < turn && turn < first_cut, "{ops:?}");
-}
-
-#[test]
-fn ranges_that_do_not_fit_are_never_read_as_everybody() {
-    let mut world = World::new(1);
-    world.capacity.ranges = 1;
-    let mut service = web();
-    let nets = ["192.0.2.0/25", "203.0.113.0/24"].map(|net| net.parse().unwrap());
-    service.source_ranges = SourceRanges::Only(nets.to_vec());
-    world.serve(service, &["192.0.2.10"]);
-    world.all_pass();
-    let (plan, _) = world.settle();
-    assert_eq!(serving(&plan, "web").serving, Serving::Pending);
-    assert!(serving(&plan, "web").message.starts_with("no room for its loadBalancerSourceRanges"));
-    assert_eq!(world.installed.frontends[&frontend_key("192.0.2.10", 80)].table, None);
+    let affinity =
+        |world: &World| world.installed.frontends[&frontend_key("192.0.2.10", 80)].affinity_seconds;
+    assert_eq!(affinity(&world), 0);
+    for (timeout, seconds) in [(600_000, 600), (10_800_000, 10_800), (1, 1)] {
+        world.edit_service("web", |s| s.affinity = Some(Duration::from_millis(timeout)));
+        world.settle();
+        assert_eq!(affinity(&world), seconds);
+    }
 }
 
 #[test]
@@ -552,6 +533,22 @@ fn a_pool_that_is_visible_on_one_leg_has_that_legs_bit() {
     world.settle();
     let slot = world.installed.legs[&CLIENTS];
     assert_eq!(world.installed.vips[&ip("192.0.2.10")].legs, 1 << slot);
+    world.assignments.vips[0].visible_on = Some(vec!["gone".into()]);
+    world.settle();
+    assert_eq!(
+        world.installed.vips[&ip("192.0.2.10")].legs,
+        0,
+        "a leg that is not there is no other"
+    );
+}
+
+#[test]
+fn nobody_answers_on_a_leg_without_the_program() {
+    let mut world = World::new(1);
+    world.serve(web(), &["192.0.2.10"]);
+    world.host.legs.get_mut(&CLIENTS).unwrap().attached = false;
+    let (plan, _) = world.settle();
+    assert!(plan.answering.is_empty() && world.installed.answers.is_empty());
 }
 
 #[test]

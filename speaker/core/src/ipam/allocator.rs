@@ -137,6 +137,7 @@ impl Allocator {
             conditions: outcome::conditions(&self.book, search, wishes, &refusals),
             refusals,
             pools: outcome::pools(&self.book, search),
+            passed_over: outcome::passed_over(search),
         }
     }
 

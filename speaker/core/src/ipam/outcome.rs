@@ -37,6 +37,8 @@ pub struct Outcome {
     pub refusals: BTreeMap<ServiceKey, Vec<Refusal>>,
     /// For people: the use of each pool, in the order of the configuration.
     pub pools: Vec<PoolStatus>,
+    /// For people: addresses of a pool that somebody around has, and that are handed out to nobody.
+    pub passed_over: Vec<(Arc<str>, Vec<Refusal>)>,
 }
 
 /// One address held.
@@ -140,6 +142,14 @@ pub(super) fn pools(book: &Book, search: &Search<'_>) -> Vec<PoolStatus> {
         }
     });
     status.collect()
+}
+
+pub(super) fn passed_over(search: &Search<'_>) -> Vec<(Arc<str>, Vec<Refusal>)> {
+    let of_pools = search
+        .pools
+        .iter()
+        .map(|(_, view)| (view.pool.name.clone(), search.surroundings.passed_over(view)));
+    of_pools.filter(|(_, refusals)| !refusals.is_empty()).collect()
 }
 
 pub(super) fn conditions(

@@ -123,6 +123,20 @@ impl<'a> Surroundings<'a> {
         self.conflict(address, None)
     }
 
+    /// Addresses of a pool that it can never hand out, because a node, a gateway or this host has
+    /// them. What is reserved is not among them: who wrote that knows.
+    pub(super) fn passed_over(&self, view: &PoolView<'_>) -> Vec<Refusal> {
+        if view.pool.host_addresses {
+            return Vec::new();
+        }
+        let inside = self.owners.iter().filter(|(address, _)| view.counts(**address));
+        let refusal = |(address, owner): (&IpAddr, &Owner)| match owner {
+            Owner::Network(_) => None,
+            Owner::Node(_) | Owner::Gateway | Owner::Host(_) => self.alarm(view, *address),
+        };
+        inside.filter_map(refusal).collect()
+    }
+
     /// The conflict on an address, of one stage or of any.
     pub(super) fn conflict(&self, address: IpAddr, stage: Option<Stage>) -> Option<Refusal> {
         let conflict = self.conflicts.get(&address)?;

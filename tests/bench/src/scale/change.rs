@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    prober::{Prober, Seen},
+    prober::Seen,
     tables,
     world::{NODES, World, last_byte},
 };
@@ -18,7 +18,9 @@ use crate::stats::{Dice, milliseconds};
 /// Bound of everything that is waited for.
 const FOLLOWED: Duration = Duration::from_secs(10);
 /// Between two datagrams to a Service whose manifest is about to change.
-const PAUSE: Duration = Duration::from_micros(300);
+const EVERY: Duration = Duration::from_micros(300);
+/// Between two datagrams while a node goes: as many as leave most of the machine to the daemons.
+const DENSE: Duration = Duration::from_micros(100);
 /// For how long the flows of a node are watched after it is gone.
 const GONE: Duration = Duration::from_secs(1);
 /// Flows of a node that are seen before it goes.
@@ -66,7 +68,7 @@ pub(crate) fn measure(world: &World, edits: usize, nodes: usize) -> Result<Chang
 /// From the rename of the file to the first new flow at the new NodePort.
 fn edit(world: &World, service: u16, other: bool) -> Result<Duration> {
     let yaml = world.service(service, other)?;
-    let prober = Prober::start(world.client()?, vec![world.vip(service)], PAUSE)?;
+    let prober = world.prober(vec![world.vip(service)], EVERY)?;
     let at = |other| move |seen: &Seen| seen.answer.is_some_and(|a| a.other_port == other);
     prober.wait(FOLLOWED, at(!other)).context("before the edit")?;
     let began = Instant::now();
@@ -79,7 +81,7 @@ fn edit(world: &World, service: u16, other: bool) -> Result<Duration> {
 fn create(world: &World) -> Result<Duration> {
     let service = world.plan.services;
     let yaml = world.service(service, false)?;
-    let prober = Prober::start(world.client()?, vec![world.vip(service)], PAUSE)?;
+    let prober = world.prober(vec![world.vip(service)], EVERY)?;
     prober.wait(FOLLOWED, |seen| seen.answer.is_none()).context("before it is there")?;
     let began = Instant::now();
     world.write_service(service, &yaml)?;
@@ -93,7 +95,7 @@ fn create(world: &World) -> Result<Duration> {
 fn lose(world: &World, node: u8, changes: &mut Changes) -> Result<()> {
     let all: Vec<SocketAddr> = (0..world.plan.services).map(|service| world.vip(service)).collect();
     let before = tables::read(&world.edge)?;
-    let prober = Prober::start(world.client()?, all, Duration::ZERO)?;
+    let prober = world.prober(all, DENSE)?;
     let here = |seen: &Seen| seen.answer.is_some_and(|answer| answer.node == last_byte(node));
     let started = Instant::now();
     for _ in 0..SEEN_BEFORE {
@@ -103,8 +105,8 @@ fn lose(world: &World, node: u8, changes: &mut Changes) -> Result<()> {
     let began = Instant::now();
     world.delete_node(node)?;
     let after = prober.collect(GONE);
-    let last = after.iter().rfind(|seen| here(seen) && seen.sent > began);
-    let took = last.map_or(Duration::ZERO, |last| last.sent.saturating_duration_since(began));
+    let last = after.iter().filter(|seen| here(seen)).map(|seen| seen.sent).max();
+    let took = last.map_or(Duration::ZERO, |last| last.saturating_duration_since(began));
     changes.gone.push(milliseconds(took));
     changes.moved.push(tables::moved(&before, &tables::read(&world.edge)?)? * 100.0);
     world.put_node(node)?;

@@ -1,9 +1,9 @@
 //! A hundred nodes in one namespace: every address answers on every NodePort, and says which it is.
 
 use std::{
-    io::{ErrorKind, Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::fd::AsFd,
+    io::{ErrorKind, IoSlice, IoSliceMut, Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsFd, AsRawFd as _},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +12,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::{
+    cmsg_space,
+    libc::in_pktinfo,
+    poll::{PollFd, PollFlags, poll},
+    sys::socket::{
+        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt,
+        sockopt::Ipv4PacketInfo,
+    },
+};
 use roadstead_lab::Host;
 
 /// NodePorts from here on answer as this port …
@@ -66,7 +74,7 @@ impl Nodes {
         }
         let wanted = Arc::new(AtomicBool::new(true));
         let threads = host.namespace().enter(|| {
-            let (udp, tcp) = (echoes(host)?, listeners()?);
+            let (udp, tcp) = (echoes()?, listeners()?);
             let (one, two) = (Arc::clone(&wanted), Arc::clone(&wanted));
             Ok(vec![
                 thread::spawn(move || echo(&udp, &one)),
@@ -86,24 +94,43 @@ impl Drop for Nodes {
     }
 }
 
-/// A socket of one address, and what it answers.
+/// A socket of every address, and whether it is the other port's.
 struct Echo {
     socket: UdpSocket,
-    answer: [u8; 2],
+    other_port: bool,
 }
 
-fn echoes(host: &Host) -> Result<Vec<Echo>> {
-    let mut all = Vec::new();
-    for address in host.addresses().filter(IpAddr::is_ipv4) {
-        let IpAddr::V4(v4) = address else { continue };
-        for (port, other) in [(FIRST_PORT, 0), (OTHER_PORT, 1)] {
-            let at = SocketAddr::new(address, port);
-            let socket = UdpSocket::bind(at).with_context(|| format!("cannot listen on {at}"))?;
-            socket.set_nonblocking(true)?;
-            all.push(Echo { socket, answer: [v4.octets()[3], other] });
-        }
+fn echoes() -> Result<Vec<Echo>> {
+    let echo = |(port, other_port)| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))
+            .with_context(|| format!("cannot listen on port {port}"))?;
+        socket.set_nonblocking(true)?;
+        setsockopt(&socket, Ipv4PacketInfo, &true)?;
+        Ok(Echo { socket, other_port })
+    };
+    [(FIRST_PORT, false), (OTHER_PORT, true)].into_iter().map(echo).collect()
+}
+
+impl Echo {
+    /// Answers a datagram from the address that it came to; none when there is none.
+    fn answer_one(&self) -> Option<()> {
+        let (mut buffer, mut control) = ([0; 64], cmsg_space!(in_pktinfo));
+        let mut into = [IoSliceMut::new(&mut buffer)];
+        let socket = self.socket.as_raw_fd();
+        let flags = MsgFlags::empty();
+        let said = recvmsg::<SockaddrIn>(socket, &mut into, Some(&mut control), flags).ok()?;
+        let info = said.cmsgs().ok()?.find_map(|control| match control {
+            ControlMessageOwned::Ipv4PacketInfo(info) => Some(info),
+            _ => None,
+        })?;
+        let [_, _, _, node] = info.ipi_addr.s_addr.to_ne_bytes();
+        let answer = [node, u8::from(self.other_port)];
+        let from =
+            in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: info.ipi_addr, ipi_addr: info.ipi_addr };
+        let control = [ControlMessage::Ipv4PacketInfo(&from)];
+        let answer = [IoSlice::new(&answer)];
+        sendmsg(socket, &answer, &control, flags, said.address.as_ref()).ok().map(drop)
     }
-    Ok(all)
 }
 
 fn listeners() -> Result<Vec<TcpListener>> {
@@ -118,11 +145,8 @@ fn listeners() -> Result<Vec<TcpListener>> {
 fn echo(sockets: &[Echo], wanted: &AtomicBool) {
     while wanted.load(Ordering::Relaxed) {
         for ready in ready(sockets.iter().map(|echo| &echo.socket)) {
-            let Some(Echo { socket, answer }) = sockets.get(ready) else { continue };
-            let mut buffer = [0; 64];
-            while let Ok((_, from)) = socket.recv_from(&mut buffer) {
-                drop(socket.send_to(answer, from));
-            }
+            let Some(echo) = sockets.get(ready) else { continue };
+            while echo.answer_one().is_some() {}
         }
     }
 }

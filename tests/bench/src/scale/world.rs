@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use roadstead_lab::{
-    Edge, Host, Lab, Topology,
+    Edge, Lab, Topology,
     edge::{DaemonName, ServiceYaml, node_yaml},
     eventually,
 };
@@ -17,6 +17,7 @@ use roadstead_lab::{
 use super::{
     memory,
     nodes::{FIRST_PORT, Nodes, OTHER_PORT},
+    prober::{Prober, SourcePorts},
     socket,
 };
 
@@ -50,6 +51,7 @@ pub(crate) struct World {
     pub(crate) edge: Edge,
     _nodes: Nodes,
     lab: Lab,
+    ports: SourcePorts,
     pub(crate) plan: Plan,
 }
 
@@ -60,7 +62,7 @@ impl World {
         let nodes = Nodes::start(lab.node(1)?)?;
         let mut edge = Edge::prepare(&lab, &configuration(plan))?;
         edge.log_sparsely();
-        let world = Self { edge, _nodes: nodes, lab, plan };
+        let world = Self { edge, _nodes: nodes, lab, ports: SourcePorts::default(), plan };
         for node in 0..NODES {
             world.put_node(node)?;
         }
@@ -108,8 +110,9 @@ impl World {
         daemons.into_iter().sum()
     }
 
-    pub(crate) fn client(&self) -> Result<&Host> {
-        self.lab.client()
+    /// Has the client ask these for new flows, in turn, one `every` so often.
+    pub(crate) fn prober(&self, to: Vec<SocketAddr>, every: Duration) -> Result<Prober> {
+        Prober::start(self.lab.client()?, self.ports.clone(), to, every)
     }
 
     /// Where a Service is asked.
@@ -155,7 +158,7 @@ impl World {
         for service in 0..=self.plan.services {
             writeln!(batch, "neigh replace {} lladdr {mac} dev eth0 nud permanent", vip(service))?;
         }
-        self.client()?.feed(&["ip", "-batch", "-"], &batch)?;
+        self.lab.client()?.feed(&["ip", "-batch", "-"], &batch)?;
         let mac = self.lab.node(1)?.leg("eth0")?.mac;
         let mut batch = String::new();
         for node in 0..NODES {

@@ -62,6 +62,9 @@ fn clean_up_on_interrupt(prefix: String) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::spawn(move || {
         if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            println!(
+                "\ninterrupted: the network is removed; what fails from here on fails for that"
+            );
             remove(&prefix);
             std::process::exit(130);
         }

@@ -250,7 +250,7 @@ fn an_emptied_file_keeps_its_objects_for_a_while() {
     let view = dir.view();
     assert_eq!(view.state, SourceState::Current);
     let told: Vec<_> = view.problems.iter().map(ToString::to_string).collect();
-    assert_eq!(told, ["/m/a.yaml: the file is empty, and its 1 objects are gone"]);
+    assert_eq!(told, ["/m/a.yaml: the file is empty, and what it held (1 object) is gone"]);
     assert_eq!(dir.directory.poll_timeout(), None);
 }
 

@@ -1,8 +1,14 @@
 //! Who is probed, and what is kept of whom the sources do not show.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use roadstead_model::object::{HealthCheck, HealthProtocol};
+use roadstead_model::{
+    ServiceKey,
+    object::{HealthCheck, HealthProtocol},
+};
 
 use super::*;
 use crate::{
@@ -51,6 +57,36 @@ fn each_address_knows_its_nodes_other_one() {
     let wanted: BTreeSet<_> =
         [1, 2].map(pair).into_iter().flat_map(|(a, b)| [(a, b), (b, a)]).collect();
     assert_eq!(siblings.into_iter().collect::<BTreeSet<_>>(), wanted);
+}
+
+/// The nodes that each of many Services is asked on first.
+fn first_nodes(world: &World) -> BTreeMap<ServiceKey, BTreeSet<IpAddr>> {
+    let ports = subjects(&world.inputs()).ports.into_iter();
+    ports.map(|((service, _), port)| (service, port.at.into_iter().collect())).collect()
+}
+
+/// A thousand Services would be asked anew on three nodes each, for a budget of half a minute.
+#[test]
+fn a_node_that_goes_or_comes_back_has_no_port_probed_that_was_not_next_to_it() {
+    let mut world = World::new(20);
+    for n in 0..100_u8 {
+        let port = [(Protocol::Tcp, 80, Some(30_000 + u16::from(n)))];
+        world.serve(service(&format!("s{n}"), &port), &[&format!("192.0.2.{n}")]);
+    }
+    let before = first_nodes(&world);
+    let (gone, key) = (v4(7), NodeKey::new(&source(), "n7"));
+    let node = world.snapshot.nodes.remove(&key).unwrap();
+    for (service, after) in first_nodes(&world) {
+        let mut left = before[&service].clone();
+        let was_there = left.remove(&gone);
+        let others: BTreeSet<_> = after.difference(&left).collect();
+        assert!(left.is_subset(&after), "{service}: {left:?} became {after:?}");
+        assert_eq!(others.len(), usize::from(was_there), "{service}: {after:?}");
+    }
+    world.snapshot.nodes.insert(key, node);
+    assert_eq!(first_nodes(&world), before, "it is back");
+    let asked: BTreeSet<_> = before.values().flatten().collect();
+    assert!(asked.len() > 15, "the Services are spread over the nodes: {asked:?}");
 }
 
 /// Until a source has been read again, the node that refuses a port stays out of its table.

@@ -133,6 +133,20 @@ fn address_of_host() {
 }
 
 #[test]
+fn what_a_pool_can_never_hand_out_is_told_until_it_is_reserved() {
+    let mut world = World::new([lan(4)]);
+    world.interface("eth0", "192.0.2.10/24").node("n1", "192.0.2.11").node("far", "192.0.2.99");
+    world.host.gateways.insert(ip("192.0.2.12"));
+    let told = |outcome: Outcome| {
+        let refusals = outcome.passed_over.into_iter().flat_map(|(_, refusals)| refusals);
+        refusals.map(|refusal| refusal.reason().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(world.run()), ["AddressOfHost", "AddressOfNode", "AddressOfGateway"]);
+    world.pools[0].reserved = vec!["192.0.2.10-192.0.2.12".parse().expect("a range")];
+    assert!(told(world.run()).is_empty());
+}
+
+#[test]
 fn address_not_of_host() {
     let host = Pool { host_addresses: true, ..lan(2) };
     let mut world = web_asking("192.0.2.11", [host]);

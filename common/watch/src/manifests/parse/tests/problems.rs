@@ -31,6 +31,7 @@ fn text_that_is_not_yaml() {
     broken("a: [1,2\nb: 3\n", 2, "':'");
     broken("kind: Service\nkind: Node\n", 2, "the key `kind` is there twice");
     broken("a: 1\n  b: 2\n", 2, "the file is not used");
+    broken("a: 1\n b: 2\n", 2, "check indentation");
     broken("a: \"never closed\n", 2, "the file is not used");
     broken("{\"a\": 1,}}\n", 1, "the file is not used");
     broken(&"[".repeat(5_000), 1, "the file is not used");
@@ -199,9 +200,9 @@ fn several_ports() {
     spec_tells(
         "  ports:\n  - {port: 80, nodePort: 30080, name: a}\n  - {port: 80, nodePort: 30080, name: a}\n",
         &[
-            "E 8: spec.ports[1].name: `a` is there twice, first in line 7",
-            "E 8: spec.ports[1].nodePort: TCP 30080 is there twice, first in line 7",
-            "E 8: spec.ports[1].port: TCP 80 is there twice, first in line 7",
+            "E 8: spec.ports[1].name: `a` is there twice, first in spec.ports[0].name",
+            "E 8: spec.ports[1].nodePort: TCP 30080 is there twice, first in spec.ports[0].nodePort",
+            "E 8: spec.ports[1].port: TCP 80 is there twice, first in spec.ports[0].port",
         ],
     );
     // One number for two protocols is right, in both places.
