@@ -136,7 +136,8 @@ impl Sources {
             // Dropping the sender is the signal; nothing is ever sent.
             let _ = stopped.await;
         };
-        let Watch { snapshots, confirm } = roadstead_watch::spawn(&config.sources, Daemon::Speaker, stopped);
+        let Watch { snapshots, confirm } =
+            roadstead_watch::spawn(&config.sources, Daemon::Speaker, stopped);
         Self { snapshots, confirm, _stop: stop }
     }
 }
