@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use roadstead_model::{
     Location, Problem, SourceName,
-    config::{Config, SourceKind},
+    config::{Config, Kubeconfig, SourceKind},
     problem::Severity,
 };
-
-use roadstead_watch::SourceView;
+use roadstead_watch::{SourceView, kubernetes};
 
 use crate::{
     exit::Exit,
@@ -44,13 +43,26 @@ struct Findings {
 }
 
 impl Findings {
-    /// The configuration, and the directories that it names.
+    /// The configuration, and the directories and kubeconfigs that it names.
     fn check_installation(&mut self, main: &Path) {
         let Some(config) = self.check_configuration(main) else { return };
         for source in &config.sources {
-            let SourceKind::Directory(directory) = &source.kind;
-            if let Some(view) = self.check_manifests(&source.name, directory) {
-                self.problems.extend(wishes::vain(&config, &view, directory));
+            match &source.kind {
+                SourceKind::Directory(directory) => {
+                    if let Some(view) = self.check_manifests(&source.name, directory) {
+                        self.problems.extend(wishes::vain(&config, &view, directory));
+                    }
+                }
+                SourceKind::Cluster(kubeconfig) => self.check_kubeconfigs(kubeconfig),
+            }
+        }
+    }
+
+    /// What can be said of a cluster without asking it.
+    fn check_kubeconfigs(&mut self, kubeconfig: &Kubeconfig) {
+        for file in kubeconfig.files() {
+            if let Err(error) = kubernetes::check(file) {
+                self.problems.push(Problem::error(Location::new(file, 0), error.to_string()));
             }
         }
     }
@@ -197,6 +209,40 @@ mod tests {
         world.write("roadstead.toml", "[speker]\n");
         let expected = "roadstead.toml:1: `speker` is unknown: did you mean `speaker`?\n";
         assert_eq!(world.check(&[]), (Exit::Problem, expected.to_owned()));
+    }
+
+    #[test]
+    fn the_kubeconfig_of_a_cluster_is_checked_without_a_word_to_the_cluster() {
+        let world = World::new();
+        let file = world.path("home.kubeconfig");
+        world.write(
+            "roadstead.toml",
+            &format!(
+                "[[source]]\nname = \"home\"\nkubeconfig = \"{}\"\n\
+                 [[pool]]\nname = \"lan\"\naddresses = [\"192.0.2.10\"]\n",
+                file.display()
+            ),
+        );
+        let (exit, text) = world.check(&[]);
+        assert_eq!(exit, Exit::Problem);
+        assert!(text.starts_with("home.kubeconfig: home.kubeconfig cannot be read: "), "{text}");
+
+        let kubeconfig = |cluster: &str| {
+            format!(
+                "{{current-context: c, contexts: [{{name: c, context: {{cluster: c, user: u}}}}], \
+                 clusters: [{{name: c, cluster: {cluster}}}], users: [{{name: u, user: {{token: t}}}}]}}"
+            )
+        };
+        world.write(
+            "home.kubeconfig",
+            &kubeconfig("{server: \"https://192.0.2.1:6443\", insecure-skip-tls-verify: true}"),
+        );
+        let expected = "home.kubeconfig: insecure-skip-tls-verify is refused; name the cluster's \
+                        certificate-authority\n";
+        assert_eq!(world.check(&[]), (Exit::Problem, expected.to_owned()));
+
+        world.write("home.kubeconfig", &kubeconfig("{server: \"http://127.0.0.1:8001\"}"));
+        assert_eq!(world.check(&[]), (Exit::Fine, String::new()));
     }
 
     #[test]

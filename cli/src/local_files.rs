@@ -34,7 +34,9 @@ pub(crate) fn object(config: Option<&Config>, key: &ServiceKey) -> Object {
     let Some(source) = sources.iter().find(|source| source.name == key.source) else {
         return Object::Unknown;
     };
-    let SourceKind::Directory(directory) = &source.kind;
+    let SourceKind::Directory(directory) = &source.kind else {
+        return Object::Unknown;
+    };
     match view(&source.name, directory) {
         Err(_) => Object::Unknown,
         Ok(view) => match (view.services.get(key), view.refused.get(key)) {

@@ -29,7 +29,7 @@ use roadstead_daemon::{
 };
 use roadstead_model::{
     Snapshot,
-    config::Config,
+    config::{Config, Daemon},
     local::{Programmed, RouterStatus},
 };
 use roadstead_router_core::{health::Target, host::Host, maps::MapError};
@@ -142,7 +142,7 @@ impl<D: Dataplane> Control<D> {
             reconciler.drains.order(node, left);
         }
         let Watch { snapshots: snapshot, confirm } =
-            roadstead_watch::spawn(&config.sources, pending());
+            roadstead_watch::spawn(&config.sources, Daemon::Router, pending());
         Ok(Self {
             reconciler,
             snapshot,
@@ -418,7 +418,7 @@ impl<D: Dataplane> Control<D> {
     fn reconfigure(&mut self) {
         let config = self.sources.config.borrow_and_update().clone();
         if config.sources != self.config.sources {
-            let watch = roadstead_watch::spawn(&config.sources, pending());
+            let watch = roadstead_watch::spawn(&config.sources, Daemon::Router, pending());
             (self.snapshot, self.confirm) = (watch.snapshots, watch.confirm);
         }
         self.reconciler.health.configure(config.router.health.clone());

@@ -29,7 +29,7 @@ use roadstead_daemon::{
 };
 use roadstead_model::{
     Snapshot,
-    config::Config,
+    config::{Config, Daemon},
     local::{Assignments, Done, Refusal},
 };
 use roadstead_netlink::{Netlink, Tables};
@@ -138,7 +138,8 @@ impl Sources {
             // Dropping the sender is the signal; nothing is ever sent.
             let _ = stopped.await;
         };
-        let Watch { snapshots, confirm } = roadstead_watch::spawn(&config.sources, stopped);
+        let Watch { snapshots, confirm } =
+            roadstead_watch::spawn(&config.sources, Daemon::Speaker, stopped);
         Self { snapshots, confirm, _stop: stop }
     }
 }

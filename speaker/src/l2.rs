@@ -210,13 +210,17 @@ impl Task {
                 Line::Spare => {}
             },
             Event::Settled { address, leg } => {
-                tracing::info!(%address, %leg, "the address is no longer claimed by another station");
+                log(address, leg, "the address is no longer claimed by another station");
             }
-            Event::Announced { address, leg } => tracing::info!(%address, %leg, "announcing"),
-            Event::Silent { address, leg } => tracing::info!(%address, %leg, "silent"),
+            Event::Announced { address, leg } => log(address, leg, "announcing"),
+            Event::Silent { address, leg } => log(address, leg, "silent"),
             Event::Probed { .. } => {}
         }
     }
+}
+
+fn log(address: &IpAddr, leg: &Leg, what: &str) {
+    tracing::info!(%address, %leg, "{what}");
 }
 
 /// What the control hears of an event beyond the change of standing.

@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use roadstead_model::{AddressRange, Location};
+use roadstead_model::{AddressRange, Location, config::SourceKind};
 
 use crate::{
     document::Document,
@@ -39,18 +39,30 @@ fn sources(sources: &[source::Read], problems: &Problems) {
                     source.name, earlier.place
                 );
                 problems.error(&source.place, message);
-            } else if nested(&source.directory, &earlier.directory) {
+            } else if let Some(what) = same(&source.kind, &earlier.kind) {
                 let message = format!(
-                    "sources \"{}\" and \"{}\" ({}) read the same files: {} and {}",
-                    source.name,
-                    earlier.name,
-                    earlier.place,
-                    source.directory.display(),
-                    earlier.directory.display()
+                    "sources \"{}\" and \"{}\" ({}) read the same {what}",
+                    source.name, earlier.name, earlier.place,
                 );
                 problems.error(&source.place, message);
             }
         }
+    }
+}
+
+/// What two sources have in common that each must have for itself.
+fn same(a: &SourceKind, b: &SourceKind) -> Option<String> {
+    match (a, b) {
+        (SourceKind::Directory(a), SourceKind::Directory(b)) => {
+            nested(a, b).then(|| format!("files: {} and {}", a.display(), b.display()))
+        }
+        (SourceKind::Cluster(a), SourceKind::Cluster(b)) => {
+            let (a, b) = (a.files(), b.files());
+            let shared = a.intersection(&b).next()?;
+            Some(format!("cluster: both name {}", shared.display()))
+        }
+        (SourceKind::Directory(_), SourceKind::Cluster(_))
+        | (SourceKind::Cluster(_), SourceKind::Directory(_)) => None,
     }
 }
 

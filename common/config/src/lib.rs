@@ -59,7 +59,7 @@
 //! | `router.health.slow_start` | `"10s"` |
 //!
 //! `pool.name` and `pool.addresses` have none: a pool has both. Known and refused by name until they
-//! are served: `source.kubeconfig`, `[speaker.bgp]`, `router.mode = "dsr"`; `[proxy]` is passed over
+//! are served: `[speaker.bgp]`, `router.mode = "dsr"`; `[proxy]` is passed over
 //! with a notice.
 
 #![forbid(unsafe_code)]

@@ -299,6 +299,11 @@ impl<'p> Section<'p> {
         self.table.contains_key(key)
     }
 
+    /// Whether a key is written as a table.
+    pub(crate) fn has_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| matches!(value.kind, ValueKind::Table(_)))
+    }
+
     /// A key that must be there: an error where it is not written.
     pub(crate) fn require<T>(&self, key: &str, value: Option<T>, example: &str) -> Option<T> {
         if value.is_none() && !self.has(key) {

@@ -2,9 +2,9 @@
 //! knows defaults and rules; here a value that exists is a value that is right.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -42,6 +42,53 @@ pub struct Source {
 pub enum SourceKind {
     /// A directory of YAML and JSON.
     Directory(PathBuf),
+    /// A cluster's API server.
+    Cluster(Kubeconfig),
+}
+
+/// The kubeconfig files by which the daemons reach a cluster: one for all, or one for each with its
+/// own rights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kubeconfig {
+    /// The speaker's.
+    pub speaker: PathBuf,
+    /// The router's.
+    pub router: PathBuf,
+    /// The proxy's, where it has one.
+    pub proxy: Option<PathBuf>,
+}
+
+impl Kubeconfig {
+    /// One file for all daemons.
+    pub fn for_all(path: PathBuf) -> Self {
+        Self { speaker: path.clone(), router: path.clone(), proxy: Some(path) }
+    }
+
+    /// The file of one daemon; none where it has no rights on the cluster.
+    pub fn of(&self, daemon: Daemon) -> Option<&Path> {
+        match daemon {
+            Daemon::Speaker => Some(&self.speaker),
+            Daemon::Router => Some(&self.router),
+            Daemon::Proxy => self.proxy.as_deref(),
+        }
+    }
+
+    /// The files, each once.
+    pub fn files(&self) -> BTreeSet<&Path> {
+        let files = [Some(&self.speaker), Some(&self.router), self.proxy.as_ref()];
+        files.into_iter().flatten().map(PathBuf::as_path).collect()
+    }
+}
+
+/// A daemon of ours, where it matters which one it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Daemon {
+    /// Says whose an address is and announces it.
+    Speaker,
+    /// Says which node gets a connection.
+    Router,
+    /// The L7 front.
+    Proxy,
 }
 
 /// One `[[pool]]`.

@@ -12,7 +12,7 @@ use std::{
 
 use roadstead_model::{
     ServiceKey, SourceName,
-    config::{Source, SourceKind},
+    config::{Daemon, Source, SourceKind},
 };
 
 type Failed = Box<dyn std::error::Error>;
@@ -38,7 +38,7 @@ async fn measured(root: &Path, services: u16, changes: u16) -> Result<Vec<Durati
     fs::write(&file, text(services, 1))?;
     let name = SourceName::new("local");
     let source = Source { name: name.clone(), kind: SourceKind::Directory(root.to_path_buf()) };
-    let mut watch = roadstead_watch::spawn(&[source], pending());
+    let mut watch = roadstead_watch::spawn(&[source], Daemon::Router, pending());
     let all = usize::from(services);
     watch.snapshots.wait_for(|snapshot| snapshot.services.len() == all).await?;
     let key = ServiceKey::new(&name, "default", "s0");

@@ -21,19 +21,25 @@ pub struct Confirmed {
     pub services: usize,
     /// Services that were kept in doubt and are gone now.
     pub gone: Vec<ServiceKey>,
+    /// Why it is in doubt all the same, where it is: no order makes an API server answer.
+    pub remains: Option<String>,
 }
 
 impl Confirmed {
     /// From what the source said before and after the order.
     pub(crate) fn of(source: &SourceName, before: &SourceView, after: &SourceView) -> Self {
-        let doubt = match &before.state {
-            SourceState::Current => None,
-            SourceState::Unread => Some("it could not be read yet".to_owned()),
-            SourceState::Doubtful { reason } => Some(reason.clone()),
-        };
+        let (doubt, remains) = (doubt(before), doubt(after));
         let gone = before.services.keys().filter(|key| !after.services.contains_key(key));
         let gone = if doubt.is_some() { gone.cloned().collect() } else { Vec::new() };
-        Self { source: source.clone(), doubt, services: after.services.len(), gone }
+        Self { source: source.clone(), doubt, services: after.services.len(), gone, remains }
+    }
+}
+
+fn doubt(view: &SourceView) -> Option<String> {
+    match &view.state {
+        SourceState::Current => None,
+        SourceState::Unread => Some("it could not be read yet".to_owned()),
+        SourceState::Doubtful { reason } => Some(reason.clone()),
     }
 }
 
@@ -46,6 +52,13 @@ impl fmt::Display for Confirmed {
             1 => "1 Service".to_owned(),
             count => format!("{count} Services"),
         };
+        if let Some(remains) = self.remains.as_ref().filter(|_| self.gone.is_empty()) {
+            return write!(
+                f,
+                "source {} is in doubt ({remains}), and nothing that could be believed was said; it keeps {services}",
+                self.source
+            );
+        }
         write!(
             f,
             "source {} was in doubt ({doubt}); from now on it holds what can be read of it: {services}, any other is gone",
@@ -112,6 +125,7 @@ mod tests {
             doubt: doubt.map(str::to_owned),
             services: 1,
             gone: (0..gone).map(|n| key(&format!("s{n}"))).collect(),
+            remains: None,
         }
     }
 
@@ -122,6 +136,14 @@ mod tests {
         assert_eq!(
             in_words(&[confirmed(None, 0), confirmed(Some("/m: gone"), 2)]),
             "source home was in doubt (/m: gone); from now on it holds what can be read of it: 1 Service, any other is gone (home/default/s0, home/default/s1)"
+        );
+        let away = Confirmed {
+            remains: Some("the API is away".to_owned()),
+            ..confirmed(Some("the API is away"), 0)
+        };
+        assert_eq!(
+            in_words(&[away]),
+            "source home is in doubt (the API is away), and nothing that could be believed was said; it keeps 1 Service"
         );
         let many = in_words(&[confirmed(Some("/m: gone"), 1_000)]);
         assert!(many.ends_with("home/default/s4 and 995 more)"), "{many}");

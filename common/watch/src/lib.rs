@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! directory thread ──┐
-//! directory thread ──┼─ views (bounded) ─▶ merger ─ watch ─▶ readers hold Arc<Snapshot>
+//! cluster thread   ──┼─ views (bounded) ─▶ merger ─ watch ─▶ readers hold Arc<Snapshot>
 //!      …      ▲      ┘
 //!             └─ orders to confirm (`Confirm`)
 //! ```
 //!
-//! * [`manifests`] is the directory source, its parser and its rules (defaults, validation, last
-//!   good objects, doubt).
+//! * [`manifests`] is the directory source: files, YAML, last good objects, doubt.
+//! * [`kubernetes`] is the cluster source: an API server that is listed and watched.
+//! * [`objects`] reads one object, by the same rules for both.
 //! * `merge` puts the sources together and counts generations.
 //!
 //! Level-triggered throughout: a view says everything that a source says, a Snapshot everything
@@ -17,28 +18,29 @@
 #![forbid(unsafe_code)]
 
 mod confirm;
+mod gone;
+pub mod kubernetes;
 pub mod manifests;
 mod merge;
+pub mod objects;
 mod view;
 
 use std::{
     future::{Future, pending},
+    io,
     sync::Arc,
 };
 
 use roadstead_model::{
     Snapshot,
-    config::{Source, SourceKind},
+    config::{Daemon, Source, SourceKind},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use confirm::{Confirm, Confirmed, in_words};
 pub use view::SourceView;
 
-use manifests::{
-    Timing,
-    thread::{self, Watching},
-};
+use manifests::thread::{self, Views};
 use merge::Merger;
 
 /// Views that may wait for the merger. It takes all that wait at once, so that more would only hold
@@ -54,17 +56,36 @@ pub struct Watch {
     pub confirm: Confirm,
 }
 
-/// Watches the sources until `shutdown` resolves or the last receiver is dropped: one task that
-/// merges and owns everything, one thread for each directory. Must be called within a tokio runtime.
+/// The spans of time that watching sources knows.
+#[derive(Clone, Copy, Debug)]
+struct Timing {
+    directories: manifests::Timing,
+    clusters: kubernetes::Timing,
+}
+
+impl Timing {
+    /// What daemons use.
+    const DEFAULT: Self =
+        Self { directories: manifests::Timing::DEFAULT, clusters: kubernetes::Timing::DEFAULT };
+}
+
+/// Watches the sources for one of the daemons, until `shutdown` resolves or the last receiver is
+/// dropped: one task that merges and owns everything, one thread for each directory and each
+/// cluster. Must be called within a tokio runtime.
 ///
 /// Nothing here holds state that outlives it, so that ending at any moment is safe; a caller that
 /// reloads its configuration calls this again and drops the old watch.
-pub fn spawn(sources: &[Source], shutdown: impl Future<Output = ()> + Send + 'static) -> Watch {
-    spawn_with(sources, Timing::DEFAULT, shutdown)
+pub fn spawn(
+    sources: &[Source],
+    daemon: Daemon,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Watch {
+    spawn_with(sources, daemon, Timing::DEFAULT, shutdown)
 }
 
 fn spawn_with(
     sources: &[Source],
+    daemon: Daemon,
     timing: Timing,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Watch {
@@ -74,7 +95,7 @@ fn spawn_with(
     let sources = sources.to_vec();
     tokio::spawn(async move {
         tokio::select! {
-            () = run(&sources, timing, merger, sender, orders) => {}
+            () = run(&sources, daemon, timing, merger, sender, orders) => {}
             () = shutdown => {}
         }
     });
@@ -84,6 +105,7 @@ fn spawn_with(
 /// Owns what watches the sources: dropping this future ends it all.
 async fn run(
     sources: &[Source],
+    daemon: Daemon,
     timing: Timing,
     merger: Merger,
     snapshots: watch::Sender<Arc<Snapshot>>,
@@ -91,18 +113,50 @@ async fn run(
 ) {
     let (views, waiting) = mpsc::channel(VIEWS);
     let mut watching = Vec::new();
-    for Source { name, kind } in sources {
-        let SourceKind::Directory(root) = kind;
-        match thread::start(name.clone(), root.clone(), timing, views.clone()) {
+    for source in sources {
+        match start(source, daemon, timing, views.clone()) {
             Ok(started) => watching.push(started),
             Err(error) => {
-                tracing::error!(source = %name, %error, "the source cannot be watched, its objects stay unknown");
+                let source = &source.name;
+                tracing::error!(%source, %error, "the source cannot be watched, its objects stay unknown");
             }
         }
     }
     tokio::select! {
         () = merge::run(merger, waiting, snapshots) => {}
         () = obey(&watching, orders) => {}
+    }
+}
+
+/// A source that is watched. Dropping it ends that.
+#[derive(Debug)]
+enum Watching {
+    Directory(thread::Watching),
+    Cluster(kubernetes::Watching),
+}
+
+impl Watching {
+    fn confirm(&self) -> oneshot::Receiver<Confirmed> {
+        match self {
+            Self::Directory(watching) => watching.confirm(),
+            Self::Cluster(watching) => watching.confirm(),
+        }
+    }
+}
+
+fn start(source: &Source, daemon: Daemon, timing: Timing, views: Views) -> io::Result<Watching> {
+    let name = source.name.clone();
+    match &source.kind {
+        SourceKind::Directory(root) => {
+            let started = thread::start(name, root.clone(), timing.directories, views)?;
+            Ok(Watching::Directory(started))
+        }
+        SourceKind::Cluster(kubeconfig) => {
+            let none = || io::Error::other("it names no kubeconfig for this daemon");
+            let file = kubeconfig.of(daemon).ok_or_else(none)?;
+            let started = kubernetes::start(name, file.to_path_buf(), timing.clusters, views)?;
+            Ok(Watching::Cluster(started))
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::*;
+use crate::manifests::Timing;
 
 /// Far longer than anything here takes.
 const BOUND: Duration = Duration::from_secs(20);
@@ -45,7 +46,8 @@ impl Lab {
         prepare(&root);
         let kind = SourceKind::Directory(root);
         let sources = [Source { name: SourceName::new("local"), kind }];
-        let Watch { snapshots, confirm } = spawn_with(&sources, timing, pending());
+        let timing = super::Timing { directories: timing, ..super::Timing::DEFAULT };
+        let Watch { snapshots, confirm } = spawn_with(&sources, Daemon::Router, timing, pending());
         Self { outside, confirm, snapshots }
     }
 
@@ -418,7 +420,7 @@ async fn it_ends_when_it_is_told() {
     let kind = SourceKind::Directory(root.path().to_path_buf());
     let sources = [Source { name: SourceName::new("local"), kind }];
     let (stop, stopped) = oneshot::channel::<()>();
-    let Watch { mut snapshots, confirm } = spawn(&sources, async {
+    let Watch { mut snapshots, confirm } = spawn(&sources, Daemon::Router, async {
         // Told or dropped, both mean the end.
         let _ = stopped.await;
     });

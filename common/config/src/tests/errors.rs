@@ -109,12 +109,48 @@ fn values_of_the_wrong_kind() {
 }
 
 #[test]
-fn what_is_not_served_yet_is_refused_by_name() {
+fn a_source_is_a_directory_or_a_cluster() {
+    let source = |rest: &str| format!("[[source]]\nname = \"home\"\n{rest}");
     refused_beside_pool(
-        "[[source]]\nname = \"home\"\nkubeconfig = \"/etc/roadstead/home.kubeconfig\"\n",
-        "roadstead.toml:6: `kubeconfig` of source \"home\": clusters as a source are not served yet: \
-         name a `directory`",
+        &source("directory = \"/m\"\nkubeconfig = \"/k\"\n"),
+        "roadstead.toml:4: source \"home\" has both `directory` and `kubeconfig`: a source is one of \
+         them, make two of it",
     );
+    refused_beside_pool(
+        &source(""),
+        "roadstead.toml:4: source \"home\" has no `directory`: add directory = \
+         \"/etc/roadstead/manifests\", or kubeconfig = \"/etc/roadstead/home.kubeconfig\"",
+    );
+    refused_beside_pool(
+        &source("kubeconfig = \"home.kubeconfig\"\n"),
+        "roadstead.toml:6: `kubeconfig` of source \"home\": \"home.kubeconfig\" is not an absolute \
+         path: start it with '/' and leave out \"..\"",
+    );
+    refused_beside_pool(
+        &source("kubeconfig = 5\n"),
+        "roadstead.toml:6: `kubeconfig` of source \"home\" is a number, not a string",
+    );
+    refused_beside_pool(
+        &source("kubeconfig = { speaker = \"/s\" }\n"),
+        "roadstead.toml:6: kubeconfig of source \"home\" has no `router`: add router = a path, as in \
+         { speaker = \"/etc/roadstead/home.speaker\", router = \"/etc/roadstead/home.router\" }",
+    );
+    refused_beside_pool(
+        &source("kubeconfig = { speaker = \"/s\", router = \"/r\", ruter = \"/r\" }\n"),
+        "roadstead.toml:6: `kubeconfig of source \"home\".ruter` is unknown: did you mean `router`?",
+    );
+    refused_beside_pool(
+        &format!(
+            "{}[[source]]\nname = \"away\"\nkubeconfig = \"/k\"\n",
+            source("kubeconfig = \"/k\"\n")
+        ),
+        "roadstead.toml:8: sources \"away\" and \"home\" (roadstead.toml:5) read the same cluster: \
+         both name /k",
+    );
+}
+
+#[test]
+fn what_is_not_served_yet_is_refused_by_name() {
     refused_beside_pool(
         "[speaker.bgp]\nasn = 64512\n[[speaker.bgp.peer]]\naddress = \"198.51.100.1\"\n",
         "roadstead.toml:4: `speaker.bgp`: BGP is not served yet: leave [speaker.bgp] out",
@@ -138,10 +174,6 @@ fn sources() {
     refused_beside_pool(
         "[[source]]\ndirectory = \"/a\"\n",
         "roadstead.toml:4: source has no `name`: add name = \"local\"",
-    );
-    refused_beside_pool(
-        "[[source]]\nname = \"a\"\n",
-        "roadstead.toml:4: source \"a\" has no `directory`: add directory = \"/etc/roadstead/manifests\"",
     );
     refused_beside_pool(
         "[[source]]\nname = \"a\"\ndirectory = \"manifests\"\n",

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use roadstead_model::{
     Problem,
-    config::{NodeProbe, Probe, Sharing, SourceKind},
+    config::{Daemon, Kubeconfig, NodeProbe, Probe, Sharing, SourceKind},
 };
 
 use super::{load_text, shown};
@@ -187,6 +187,29 @@ fn the_directory_beside_the_main_file_is_read_in_name_order() {
     assert_eq!(loaded.files, [main, conf.join("10-a.toml"), conf.join("20-b.toml")]);
     assert!(matches!(&loaded.config.sources[0].kind, SourceKind::Directory(path)
         if path.ends_with("manifests")));
+}
+
+#[test]
+fn a_cluster_has_one_kubeconfig_or_one_for_each_daemon() {
+    let cluster = |line: &str| {
+        let text = format!("[[source]]\nname = \"home\"\nkubeconfig = {line}\n");
+        let config = load_text(&text).expect("used").config;
+        match &config.sources[0].kind {
+            SourceKind::Cluster(kubeconfig) => kubeconfig.clone(),
+            SourceKind::Directory(_) => panic!("a cluster"),
+        }
+    };
+    let of = |kubeconfig: &Kubeconfig, daemon| {
+        kubeconfig.of(daemon).map(|path| path.display().to_string())
+    };
+    let one = cluster("\"/k\"");
+    for daemon in [Daemon::Speaker, Daemon::Router, Daemon::Proxy] {
+        assert_eq!(of(&one, daemon).as_deref(), Some("/k"));
+    }
+    let each = cluster("{ speaker = \"/s\", router = \"/r\" }");
+    assert_eq!(of(&each, Daemon::Speaker).as_deref(), Some("/s"));
+    assert_eq!(of(&each, Daemon::Router).as_deref(), Some("/r"));
+    assert_eq!(of(&each, Daemon::Proxy), None);
 }
 
 #[test]

@@ -14,9 +14,9 @@ use roadstead_model::SourceName;
 
 use super::{
     chunks::{Chunk, chunks},
-    object::{Parsed, Reading},
     parse::{Part, Reader, broken},
-    tree,
+    parsed::{Parsed, Reading},
+    yaml,
 };
 
 /// A document with more problems or foreign kinds than this is interpreted every time, so that what
@@ -76,8 +76,8 @@ fn interpret(
     source: &SourceName,
     path: &Path,
     chunk: &Chunk<'_>,
-) -> Result<Arc<Part>, tree::SyntaxError> {
-    let documents = tree::documents(chunk.text)?;
+) -> Result<Arc<Part>, yaml::SyntaxError> {
+    let documents = yaml::documents(chunk.text)?;
     let file = Arc::new(path.to_path_buf());
     Ok(Arc::new(Reader::new(source, &file).part(&documents)))
 }

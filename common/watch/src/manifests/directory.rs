@@ -19,14 +19,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roadstead_model::{Location, Problem, ServiceKey, SourceName, snapshot::SourceState};
+use roadstead_model::{Location, Problem, SourceName, snapshot::SourceState};
 
 use super::{
-    assemble::{self, Assembled},
-    object::{Content, Foreign, Item, Object, ObjectId, Parsed, Reading},
     parse::{self, MAX_OBJECTS},
+    parsed::{Foreign, Parsed, Reading},
 };
-use crate::view::SourceView;
+use crate::{
+    gone::Gone,
+    objects::{
+        Content, Item, Object, ObjectId,
+        assemble::{self, Assembled},
+    },
+    view::SourceView,
+};
 
 /// How long a file that was emptied keeps its objects: some programs truncate a file, think, and
 /// write it.
@@ -46,7 +52,7 @@ pub struct Directory {
     /// The directory and why it says nothing about what it does not hold.
     vacant: Option<(PathBuf, String)>,
     /// Services that went by an order.
-    gone: Arc<BTreeSet<ServiceKey>>,
+    gone: Gone,
     /// Told with every view: what watching lacks.
     hindrance: Option<Problem>,
     /// Whether the directory was ever read whole.
@@ -77,7 +83,7 @@ impl Directory {
             doubts: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             vacant: None,
-            gone: Arc::default(),
+            gone: Gone::default(),
             hindrance: None,
             read: false,
             last: BTreeMap::new(),
@@ -198,31 +204,13 @@ impl Directory {
             assemble::assemble(&self.source, items, &self.last, &self.view);
         view.state = self.state();
         view.problems = self.problems(problems);
-        self.note_gone(&view);
-        view.gone = Arc::clone(&self.gone);
+        // Services never leave a view but by an order: doubt keeps them.
+        view.gone = self.gone.note(&self.view, &view);
         self.last = last;
         if *self.view != view {
             self.view = Arc::new(view);
         }
         Arc::clone(&self.view)
-    }
-
-    /// Services never leave a view but by an order: doubt keeps them.
-    fn note_gone(&mut self, view: &SourceView) {
-        let is_there =
-            |key: &ServiceKey| view.services.contains_key(key) || view.refused.contains_key(key);
-        let before = self.view.services.keys().chain(self.view.refused.keys());
-        let left: Vec<_> = before.filter(|key| !is_there(key)).cloned().collect();
-        let is_back = self.gone.iter().any(is_there);
-        if left.is_empty() && !is_back {
-            return;
-        }
-        let gone = Arc::make_mut(&mut self.gone);
-        gone.retain(|key| !is_there(key));
-        if gone.len().saturating_add(left.len()) > MAX_GONE {
-            gone.clear();
-        }
-        gone.extend(left.into_iter().take(MAX_GONE));
     }
 
     fn state(&self) -> SourceState {
@@ -297,9 +285,6 @@ fn counted(objects: usize) -> String {
 
 /// Most problems told of one directory.
 const MAX_PROBLEMS: usize = 1_000;
-/// Most Services remembered as gone (S7). When there are more the older ones are forgotten, which
-/// only means that they are not withdrawn while their source is in doubt.
-const MAX_GONE: usize = 10_000;
 
 impl File {
     /// Takes over what was read, keeping what is in doubt.

@@ -6,12 +6,15 @@ use roadstead_model::{Location, Problem, SourceName, problem::Severity};
 
 use super::{
     cache::Cache,
-    endpoints,
+    parsed::{Foreign, Parsed, Reading},
+};
+use crate::objects::{
+    Content, Item, Object, ObjectId,
     fields::{Fields, Report},
+    kind::{KINDS, Kind},
     known_fields::{self, nearest, shown},
-    metadata, namespace, node,
-    object::{Content, Foreign, Item, Object, ObjectId, Parsed, Reading},
-    service,
+    metadata,
+    origin::Origin,
     tree::{Node, Value},
 };
 
@@ -24,22 +27,6 @@ pub const MAX_PROBLEMS: usize = 100;
 const MAX_FOREIGN: usize = 100;
 /// Deepest `List` within a `List`.
 const MAX_LISTS: usize = 4;
-
-/// The kinds that concern Roadstead, and where they belong.
-const KINDS: [(&str, &str, Kind); 4] = [
-    ("Service", "v1", Kind::Service),
-    ("Node", "v1", Kind::Node),
-    ("Namespace", "v1", Kind::Namespace),
-    ("EndpointSlice", "discovery.k8s.io/v1", Kind::EndpointSlice),
-];
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Service,
-    Node,
-    Namespace,
-    EndpointSlice,
-}
 
 /// Reads one file. Never fails: what is wrong is among the problems, and the rest is used.
 ///
@@ -197,7 +184,7 @@ impl<'a> Reader<'a> {
         fields: &Fields<'n, '_>,
         inherited: Option<TypeMeta<'n>>,
     ) -> Option<TypeMeta<'n>> {
-        let mut report = Report::new(self.file, "object".to_owned());
+        let mut report = Report::new(self.file, "object".to_owned(), Origin::File);
         let kind = fields.text("kind", &mut report).or(inherited.map(|meta| meta.kind));
         let version = fields.text("apiVersion", &mut report).or(inherited.map(|meta| meta.version));
         self.tell(report.into_problems());
@@ -224,7 +211,7 @@ impl<'a> Reader<'a> {
         if !of.is_empty() && self.kind_of(TypeMeta { kind: of, ..meta }, fields.line).is_none() {
             return;
         }
-        let mut report = Report::new(self.file, shown(meta.kind));
+        let mut report = Report::new(self.file, shown(meta.kind), Origin::File);
         known_fields::check(fields.entries(), known_fields::LIST, &mut report);
         if depth >= MAX_LISTS {
             report.error(fields.line, format!("a list more than {MAX_LISTS} lists deep"));
@@ -281,26 +268,12 @@ impl<'a> Reader<'a> {
             return;
         };
         let named = metadata::name_of(fields, meta.kind);
-        let mut report = Report::new(self.file, named);
-        let (id, object) = self.read_kind(kind, fields, &mut report);
+        let mut report = Report::new(self.file, named, Origin::File);
+        let (id, object) = kind.read(self.source, fields, &mut report);
         let refused = report.is_refused();
         let problems = report.into_problems();
         self.keep(fields.line, id, object, refused.then(|| first_error(&problems)));
         self.tell(problems);
-    }
-
-    fn read_kind(
-        &self,
-        kind: Kind,
-        fields: &Fields<'_, '_>,
-        report: &mut Report<'_>,
-    ) -> (Option<ObjectId>, Option<Object>) {
-        match kind {
-            Kind::Service => service::read(self.source, fields, report),
-            Kind::Node => node::read(self.source, fields, report),
-            Kind::Namespace => namespace::read(fields, report),
-            Kind::EndpointSlice => endpoints::read(self.source, fields, report),
-        }
     }
 
     /// Files what became of an object. One that is being deleted has neither object nor error.

@@ -15,8 +15,8 @@ use super::{
     cache::Cache,
     directory::Directory,
     inotify::Watches,
-    object::Parsed,
     parse::parse_file,
+    parsed::Parsed,
     scan::{self, ReadError, Scan, Stamp},
     tracker::{Hints, Plan, Timing, Tracker},
 };

@@ -11,7 +11,7 @@ use super::{
 
 /// What the API has under a name.
 #[derive(Clone, Copy)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// Not looked into.
     Any,
     /// A mapping of these fields.
@@ -21,12 +21,12 @@ pub(super) enum Shape {
 }
 
 /// A field's name and what it holds.
-pub(super) type Field = (&'static str, Shape);
+pub(crate) type Field = (&'static str, Shape);
 
 use Shape::{Any, List, Object};
 
 /// A Service.
-pub(super) const SERVICE: &[Field] = &[
+pub(crate) const SERVICE: &[Field] = &[
     ("apiVersion", Any),
     ("kind", Any),
     ("metadata", Object(METADATA)),
@@ -35,7 +35,7 @@ pub(super) const SERVICE: &[Field] = &[
 ];
 
 /// A Node.
-pub(super) const NODE: &[Field] = &[
+pub(crate) const NODE: &[Field] = &[
     ("apiVersion", Any),
     ("kind", Any),
     ("metadata", Object(METADATA)),
@@ -44,7 +44,7 @@ pub(super) const NODE: &[Field] = &[
 ];
 
 /// An EndpointSlice.
-pub(super) const ENDPOINT_SLICE: &[Field] = &[
+pub(crate) const ENDPOINT_SLICE: &[Field] = &[
     ("apiVersion", Any),
     ("kind", Any),
     ("metadata", Object(METADATA)),
@@ -54,7 +54,7 @@ pub(super) const ENDPOINT_SLICE: &[Field] = &[
 ];
 
 /// A Namespace.
-pub(super) const NAMESPACE: &[Field] = &[
+pub(crate) const NAMESPACE: &[Field] = &[
     ("apiVersion", Any),
     ("kind", Any),
     ("metadata", Object(METADATA)),
@@ -63,7 +63,7 @@ pub(super) const NAMESPACE: &[Field] = &[
 ];
 
 /// A `List` or a typed list such as `ServiceList`.
-pub(super) const LIST: &[Field] =
+pub(crate) const LIST: &[Field] =
     &[("apiVersion", Any), ("kind", Any), ("metadata", Any), ("items", Any)];
 
 const METADATA: &[Field] = &[
@@ -180,9 +180,11 @@ const ENDPOINT: &[Field] = &[
 const ENDPOINT_PORT: &[Field] =
     &[("appProtocol", Any), ("name", Any), ("port", Any), ("protocol", Any)];
 
-/// Warns of every field of an object that the API does not have.
-pub(super) fn check(map: &[Entry<'_>], known: &'static [Field], report: &mut Report<'_>) {
-    check_at("", map, known, report);
+/// Warns of every field of an object that the API does not have, where a person wrote it.
+pub(crate) fn check(map: &[Entry<'_>], known: &'static [Field], report: &mut Report<'_>) {
+    if report.origin().is_proofread() {
+        check_at("", map, known, report);
+    }
 }
 
 fn check_at(path: &str, map: &[Entry<'_>], known: &'static [Field], report: &mut Report<'_>) {
@@ -226,12 +228,12 @@ fn check_items(
 }
 
 /// `; did you mean X?` where a known word is near, else nothing.
-pub(super) fn hint(word: &str, known: impl IntoIterator<Item = &'static str>) -> String {
+pub(crate) fn hint(word: &str, known: impl IntoIterator<Item = &'static str>) -> String {
     nearest(word, known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
 /// The known word that a typo was probably meant to be.
-pub(super) fn nearest(
+pub(crate) fn nearest(
     word: &str,
     known: impl IntoIterator<Item = &'static str>,
 ) -> Option<&'static str> {
@@ -245,7 +247,7 @@ pub(super) fn nearest(
 }
 
 /// A word of the user's as it may be printed: never longer than a line bears.
-pub(super) fn shown(word: &str) -> String {
+pub(crate) fn shown(word: &str) -> String {
     const LONGEST: usize = 80;
     let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     let mut text: String = word.chars().take(LONGEST).map(clean).collect();

@@ -15,24 +15,24 @@ const MAX_LABEL_VALUE: usize = 63;
 
 /// What is read of `metadata`.
 #[derive(Debug)]
-pub(super) struct Metadata<'n, 't> {
+pub(crate) struct Metadata<'n, 't> {
     /// `name`, in the form that the kind asks for.
-    pub(super) name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// `namespace`, `default` where nothing is said.
-    pub(super) namespace: Arc<str>,
+    pub(crate) namespace: Arc<str>,
     /// `labels`.
-    pub(super) labels: BTreeMap<Arc<str>, Arc<str>>,
+    pub(crate) labels: BTreeMap<Arc<str>, Arc<str>>,
     /// `annotations`, not looked into.
-    pub(super) annotations: Option<Fields<'n, 't>>,
+    pub(crate) annotations: Option<Fields<'n, 't>>,
     /// `uid`.
-    pub(super) uid: Option<Arc<str>>,
+    pub(crate) uid: Option<Arc<str>>,
     /// Whether `deletionTimestamp` is set: the object is as good as gone.
-    pub(super) deleting: bool,
+    pub(crate) deleting: bool,
 }
 
 /// The form of a name (Kubernetes: object names and IDs).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NameForm {
+pub(crate) enum NameForm {
     /// RFC 1035 label: a Service.
     Label1035,
     /// RFC 1123 label: a Namespace.
@@ -42,7 +42,7 @@ pub(super) enum NameForm {
 }
 
 /// `Service default/web`, as far as it can be said, for the beginning of messages.
-pub(super) fn name_of(fields: &Fields<'_, '_>, kind: &str) -> String {
+pub(crate) fn name_of(fields: &Fields<'_, '_>, kind: &str) -> String {
     let metadata = fields.entries().iter().find(|entry| entry.key == "metadata");
     let Some(Value::Map(metadata)) = metadata.map(|entry| &entry.node.value) else {
         return kind.to_owned();
@@ -60,7 +60,7 @@ pub(super) fn name_of(fields: &Fields<'_, '_>, kind: &str) -> String {
 }
 
 /// Reads `metadata`; none where the object cannot be named.
-pub(super) fn read<'n, 't>(
+pub(crate) fn read<'n, 't>(
     fields: &Fields<'n, 't>,
     form: NameForm,
     report: &mut Report<'_>,
@@ -85,7 +85,7 @@ pub(super) fn read<'n, 't>(
 
 impl Metadata<'_, '_> {
     /// Whether the object is being deleted, which is told.
-    pub(super) fn is_going(&self, line: usize, report: &mut Report<'_>) -> bool {
+    pub(crate) fn is_going(&self, line: usize, report: &mut Report<'_>) -> bool {
         if self.deleting {
             report.notice(
                 line,
@@ -103,7 +103,10 @@ fn name(metadata: &Fields<'_, '_>, form: NameForm, report: &mut Report<'_>) -> O
     };
     let name = field.text(report)?;
     if form == NameForm::Label1035 && is_label(name) && !is_label_1035(name) {
-        report.notice(field.line, "metadata.name begins with a digit, which older clusters refuse");
+        if report.origin().is_proofread() {
+            let what = "metadata.name begins with a digit, which older clusters refuse";
+            report.notice(field.line, what);
+        }
         return Some(name.into());
     }
     checked_name(&field, name, form, report)
@@ -145,7 +148,7 @@ fn checked_name(
 }
 
 /// RFC 1123 label.
-pub(super) fn is_label(name: &str) -> bool {
+pub(crate) fn is_label(name: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     (1..=63).contains(&name.len())
         && name.bytes().all(inner)

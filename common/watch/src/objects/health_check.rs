@@ -22,7 +22,7 @@ const PATH: &str = "roadstead.io/health-check-path";
 const HOST: &str = "roadstead.io/health-check-host";
 const PORT: &str = "roadstead.io/health-check-port";
 /// All of them.
-pub(super) const KEYS: [&str; 4] = [CHECK, PATH, HOST, PORT];
+pub(crate) const KEYS: [&str; 4] = [CHECK, PATH, HOST, PORT];
 
 /// What `roadstead.io/health-check` may say; `None` is a TCP connection.
 const PROTOCOLS: [(&str, Option<HealthProtocol>); 4] = [
@@ -39,7 +39,7 @@ const MAX_PATH: usize = 1_024;
 const MAX_HOST: usize = 253;
 
 /// The check that is asked for; none where nothing is, or where a value is wrong.
-pub(super) fn read(
+pub(crate) fn read(
     annotations: Annotations<'_, '_, '_>,
     ports: &[ServicePort],
     report: &mut Report<'_>,

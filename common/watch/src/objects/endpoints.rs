@@ -28,7 +28,7 @@ enum AddressType {
 
 /// Reads an EndpointSlice. Slices of names instead of addresses, and of no Service, are known and
 /// hold nothing.
-pub(super) fn read(
+pub(crate) fn read(
     source: &SourceName,
     fields: &Fields<'_, '_>,
     report: &mut Report<'_>,
@@ -59,7 +59,7 @@ pub(super) fn read(
 
 /// All slices of one Service, deduplicated by address. The same address may stand in two slices
 /// while the control plane moves it: ready in one of them is ready.
-pub(super) fn merged<'s>(slices: impl IntoIterator<Item = &'s Slice>) -> Endpoints {
+pub(crate) fn merged<'s>(slices: impl IntoIterator<Item = &'s Slice>) -> Endpoints {
     let mut best: BTreeMap<IpAddr, &Endpoint> = BTreeMap::new();
     for endpoint in slices.into_iter().flat_map(|slice| &slice.endpoints) {
         let entry = best.entry(endpoint.address).or_insert(endpoint);

@@ -21,7 +21,7 @@ const FAMILIES: [(&str, Family); 2] = [("IPv4", Family::V4), ("IPv6", Family::V6
 /// The families, defaulted as the API does: where no policy is named, two families or two cluster
 /// addresses mean RequireDualStack; where no family is named, the cluster address decides; where
 /// nothing is said at all, IPv4 alone. `None` where an error was told.
-pub(super) fn read(spec: &Fields<'_, '_>, report: &mut Report<'_>) -> Option<Families> {
+pub(crate) fn read(spec: &Fields<'_, '_>, report: &mut Report<'_>) -> Option<Families> {
     let field = spec.field("ipFamilyPolicy");
     let policy = match &field {
         Some(field) => Some(field.choice(report, &POLICIES)?),

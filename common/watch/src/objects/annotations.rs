@@ -37,10 +37,10 @@ const MAX_ADDRESSES: usize = 16;
 /// Most ranges of clients of one Service.
 const MAX_RANGES: usize = 1_000;
 
-pub(super) type Annotations<'a, 'n, 't> = Option<&'a Fields<'n, 't>>;
+pub(crate) type Annotations<'a, 'n, 't> = Option<&'a Fields<'n, 't>>;
 
 /// Warns of annotations that begin like ours and are none.
-pub(super) fn check_known(annotations: &Fields<'_, '_>, report: &mut Report<'_>) {
+pub(crate) fn check_known(annotations: &Fields<'_, '_>, report: &mut Report<'_>) {
     let request = [ADDRESSES, POOL, SHARING].map(|[first, ..]| first);
     let ours = || request.into_iter().chain(health_check::KEYS);
     for entry in annotations.entries() {
@@ -54,7 +54,7 @@ pub(super) fn check_known(annotations: &Fields<'_, '_>, report: &mut Report<'_>)
 }
 
 /// The address, the pool and the sharing key that are asked for.
-pub(super) fn request(
+pub(crate) fn request(
     annotations: Annotations<'_, '_, '_>,
     spec: &Fields<'_, '_>,
     report: &mut Report<'_>,
@@ -141,7 +141,7 @@ fn address_list(field: &Field<'_, '_>, text: &str, report: &mut Report<'_>) -> V
 
 /// The clients that may reach the Service. A range that is none is an error of the object, so that
 /// it is never read as leave for everybody.
-pub(super) fn source_ranges(
+pub(crate) fn source_ranges(
     annotations: Annotations<'_, '_, '_>,
     spec: &Fields<'_, '_>,
     report: &mut Report<'_>,
@@ -190,7 +190,7 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
 
 /// `status.loadBalancer.ingress[].ip`. It is output of somebody, so that what is wrong in it
 /// refuses nothing.
-pub(super) fn status_addresses(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> Vec<IpAddr> {
+pub(crate) fn status_addresses(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> Vec<IpAddr> {
     let mut aside = report.aside();
     let status = fields.map("status", &mut aside);
     let balancer = status.and_then(|status| status.map("loadBalancer", &mut aside));

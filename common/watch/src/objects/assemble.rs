@@ -24,13 +24,13 @@ use super::{
 use crate::view::SourceView;
 
 /// A view, and the objects that it was made of.
-pub(super) struct Assembled {
+pub(crate) struct Assembled {
     /// State and problems are the caller's.
-    pub(super) view: SourceView,
+    pub(crate) view: SourceView,
     /// By identity.
-    pub(super) last: BTreeMap<ObjectId, Object>,
+    pub(crate) last: BTreeMap<ObjectId, Object>,
     /// What is wrong between objects.
-    pub(super) problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 /// An object that is to be used.
@@ -43,7 +43,7 @@ struct Candidate<'i> {
 }
 
 /// Puts items, in the order of files and documents, together. `last` are the last good objects.
-pub(super) fn assemble<'i>(
+pub(crate) fn assemble<'i>(
     source: &SourceName,
     items: impl Iterator<Item = &'i Item> + Clone,
     last: &BTreeMap<ObjectId, Object>,

@@ -19,7 +19,7 @@ const PROTOCOLS: [(&str, Protocol); 3] =
     [("TCP", Protocol::Tcp), ("UDP", Protocol::Udp), ("SCTP", Protocol::Sctp)];
 
 /// The ports that could be read, each with its line; what could not is told.
-pub(super) fn read(spec: &Fields<'_, '_>, report: &mut Report<'_>) -> Vec<(usize, ServicePort)> {
+pub(crate) fn read(spec: &Fields<'_, '_>, report: &mut Report<'_>) -> Vec<(usize, ServicePort)> {
     let listed = spec.maps("ports", report);
     if listed.len() > MAX_PORTS {
         let count = listed.len();
@@ -32,7 +32,7 @@ pub(super) fn read(spec: &Fields<'_, '_>, report: &mut Report<'_>) -> Vec<(usize
 }
 
 /// What only a load balancer asks of its ports: that there are any, that they can be reached.
-pub(super) fn of_load_balancer(spec: &Fields<'_, '_>, report: &mut Report<'_>) -> Vec<ServicePort> {
+pub(crate) fn of_load_balancer(spec: &Fields<'_, '_>, report: &mut Report<'_>) -> Vec<ServicePort> {
     let ports = read(spec, report);
     if ports.is_empty() && !report.is_refused() {
         report.error(spec.line, "spec.ports is missing; a load balancer has at least one port");
@@ -48,15 +48,13 @@ fn warn_unserved(line: usize, port: &ServicePort, report: &mut Report<'_>) {
     if port.protocol == Protocol::Sctp {
         report.warning(line, format!("port {name} is not served: SCTP is not supported"));
     } else if port.node_port.is_none() && !report.is_refused() {
-        report.warning(
-            line,
-            format!("port {name} has no nodePort, and nobody allocates one here; `nodePort: 30080` or the like is wanted"),
-        );
+        let why = report.origin().no_node_port();
+        report.warning(line, format!("port {name} {why}"));
     }
 }
 
 /// The node ports that these ports take.
-pub(super) fn held<'p>(ports: impl IntoIterator<Item = &'p ServicePort>) -> Vec<(Protocol, u16)> {
+pub(crate) fn held<'p>(ports: impl IntoIterator<Item = &'p ServicePort>) -> Vec<(Protocol, u16)> {
     ports.into_iter().filter_map(|port| Some((port.protocol, port.node_port?))).collect()
 }
 
@@ -131,7 +129,7 @@ fn node_port(
     if let Some(first) = seen.node_ports.insert((protocol, port), field.path.clone()) {
         field.wrong(report, &format!("{protocol} {port} is there twice, first in {first}"));
     }
-    if !USUAL_NODE_PORTS.contains(&port) {
+    if report.origin().is_proofread() && !USUAL_NODE_PORTS.contains(&port) {
         let path = &field.path;
         report.notice(field.line, format!("{path}: {port} is outside of the usual 30000-32767"));
     }

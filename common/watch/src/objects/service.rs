@@ -39,7 +39,7 @@ const POLICIES: [(&str, TrafficPolicy); 2] =
     [("Cluster", TrafficPolicy::Cluster), ("Local", TrafficPolicy::Local)];
 
 /// Reads a Service. Of one that is not of `type: LoadBalancer` only the node ports are kept.
-pub(super) fn read(
+pub(crate) fn read(
     source: &SourceName,
     fields: &Fields<'_, '_>,
     report: &mut Report<'_>,
@@ -213,7 +213,7 @@ fn affinity_timeout(config: &Fields<'_, '_>, report: &mut Report<'_>) -> Duratio
 }
 
 /// The node ports that a Service takes on every node of its source, the health check's among them.
-pub(super) fn claims(service: &Service) -> BTreeSet<(Protocol, u16)> {
+pub(crate) fn claims(service: &Service) -> BTreeSet<(Protocol, u16)> {
     let health = service.health_check_node_port.map(|port| (Protocol::Tcp, port));
     ports::held(&service.ports).into_iter().chain(health).collect()
 }

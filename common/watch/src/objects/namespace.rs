@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Reads a Namespace. A Namespace that is being deleted still has its labels.
-pub(super) fn read(
+pub(crate) fn read(
     fields: &Fields<'_, '_>,
     report: &mut Report<'_>,
 ) -> (Option<ObjectId>, Option<Object>) {

@@ -12,6 +12,8 @@ use serde::{
 };
 use serde_saphyr::Spanned;
 
+use crate::objects::tree::{Entry, Node, Value};
+
 /// Deepest nesting of lists and mappings; a Pod template has about 15.
 const MAX_DEPTH: usize = 48;
 /// Most values (keys, scalars, collections) that are parsed at once: in one document, or in the
@@ -26,59 +28,6 @@ const MAX_ALIASED_NODES: usize = 50_000;
 
 /// A key whose value no part of Roadstead reads and that is longer than the rest of its object.
 const PASSED_OVER: &str = "managedFields";
-
-/// A value with the line on which it starts.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node<'t> {
-    /// From 1.
-    pub(super) line: usize,
-    /// What is there.
-    pub(super) value: Value<'t>,
-}
-
-/// A YAML value.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value<'t> {
-    /// `null`, `~` or nothing; also what is passed over.
-    Null,
-    /// `true` or `false`.
-    Bool(bool),
-    /// A whole number.
-    Integer(i64),
-    /// Any other number.
-    Float(f64),
-    /// Text, quoted or plain.
-    Text(Cow<'t, str>),
-    /// A list.
-    List(Vec<Node<'t>>),
-    /// A mapping, in the order of the file; no key twice.
-    Map(Vec<Entry<'t>>),
-}
-
-/// One key of a mapping.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry<'t> {
-    /// The key.
-    pub(super) key: Cow<'t, str>,
-    /// The line of the key.
-    pub(super) line: usize,
-    /// The value.
-    pub(super) node: Node<'t>,
-}
-
-impl Value<'_> {
-    /// The value's type, as a user would call it.
-    pub(super) fn described(&self) -> &'static str {
-        match self {
-            Self::Null => "nothing",
-            Self::Bool(_) => "a boolean",
-            Self::Integer(_) | Self::Float(_) => "a number",
-            Self::Text(_) => "text",
-            Self::List(_) => "a list",
-            Self::Map(_) => "a mapping",
-        }
-    }
-}
 
 /// Text that is not YAML, or more of it than the budget allows.
 #[derive(Debug, thiserror::Error)]

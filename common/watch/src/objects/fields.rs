@@ -6,6 +6,7 @@ use roadstead_model::{Location, Problem, problem::Severity};
 
 use super::{
     known_fields::{hint, shown},
+    origin::Origin,
     tree::{Entry, Node, Value},
 };
 
@@ -17,10 +18,11 @@ const MAX_WARNINGS: usize = 20;
 
 /// What is found wrong in one object while it is read.
 #[derive(Debug)]
-pub(super) struct Report<'a> {
+pub(crate) struct Report<'a> {
     file: &'a Arc<PathBuf>,
     /// `Service default/web`: begins every message.
     subject: String,
+    origin: Origin,
     problems: Vec<Problem>,
     warnings: Vec<String>,
     errors: usize,
@@ -28,13 +30,26 @@ pub(super) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// An empty report about `subject`.
-    pub(super) fn new(file: &'a Arc<PathBuf>, subject: String) -> Self {
-        Self { file, subject, problems: Vec::new(), warnings: Vec::new(), errors: 0, others: 0 }
+    /// An empty report about `subject`, which stands in `file`.
+    pub(crate) fn new(file: &'a Arc<PathBuf>, subject: String, origin: Origin) -> Self {
+        Self {
+            file,
+            subject,
+            origin,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            errors: 0,
+            others: 0,
+        }
+    }
+
+    /// Where the object was written down.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Refuses the object.
-    pub(super) fn error(&mut self, line: usize, message: impl AsRef<str>) {
+    pub(crate) fn error(&mut self, line: usize, message: impl AsRef<str>) {
         self.errors = self.errors.saturating_add(1);
         if self.errors <= MAX_TOLD {
             self.tell(Severity::Error, line, message.as_ref());
@@ -42,7 +57,7 @@ impl<'a> Report<'a> {
     }
 
     /// The object is used without the part that is wrong.
-    pub(super) fn warning(&mut self, line: usize, message: impl AsRef<str>) {
+    pub(crate) fn warning(&mut self, line: usize, message: impl AsRef<str>) {
         if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(message.as_ref().to_owned());
         }
@@ -50,39 +65,39 @@ impl<'a> Report<'a> {
     }
 
     /// Worth telling, costs nothing.
-    pub(super) fn notice(&mut self, line: usize, message: impl AsRef<str>) {
+    pub(crate) fn notice(&mut self, line: usize, message: impl AsRef<str>) {
         self.other(Severity::Notice, line, message.as_ref());
     }
 
     /// Whether more warnings would not be told.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.others >= MAX_TOLD
     }
 
     /// A report about a part of the object that cannot refuse it.
-    pub(super) fn aside(&self) -> Self {
-        Self::new(self.file, self.subject.clone())
+    pub(crate) fn aside(&self) -> Self {
+        Self::new(self.file, self.subject.clone(), self.origin)
     }
 
     /// Takes over what was told aside, as notices.
-    pub(super) fn take_notices(&mut self, aside: Self) {
+    pub(crate) fn take_notices(&mut self, aside: Self) {
         let notice = |problem: Problem| Problem { severity: Severity::Notice, ..problem };
         self.problems.extend(aside.problems.into_iter().map(notice));
         self.others = self.others.saturating_add(aside.errors).saturating_add(aside.others);
     }
 
     /// Whether an error was told.
-    pub(super) fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         self.errors > 0
     }
 
     /// The warnings so far, without file and line, so that an object that only moved stays equal.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
     }
 
     /// Everything that was told.
-    pub(super) fn into_problems(self) -> Vec<Problem> {
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
         self.problems
     }
 
@@ -102,32 +117,32 @@ impl<'a> Report<'a> {
 
 /// A mapping and the path that leads to it.
 #[derive(Clone, Debug)]
-pub(super) struct Fields<'n, 't> {
+pub(crate) struct Fields<'n, 't> {
     entries: &'n [Entry<'t>],
     /// Empty for the object itself, else `spec.ports[0].`.
     path: String,
     /// The line of the key that leads here, or where the object or element begins.
-    pub(super) line: usize,
+    pub(crate) line: usize,
 }
 
 /// One field that is there.
 #[derive(Clone, Debug)]
-pub(super) struct Field<'n, 't> {
+pub(crate) struct Field<'n, 't> {
     /// `spec.ports[0].port`.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// The line of the key, or of the element of a list.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     value: &'n Value<'t>,
 }
 
 impl<'n, 't> Fields<'n, 't> {
     /// The fields of an object.
-    pub(super) fn new(entries: &'n [Entry<'t>], line: usize) -> Self {
+    pub(crate) fn new(entries: &'n [Entry<'t>], line: usize) -> Self {
         Self { entries, path: String::new(), line }
     }
 
     /// The field `name`; none where it is absent or null, which the API treats alike.
-    pub(super) fn field(&self, name: &str) -> Option<Field<'n, 't>> {
+    pub(crate) fn field(&self, name: &str) -> Option<Field<'n, 't>> {
         let entry = self.entries.iter().find(|entry| entry.key == name)?;
         let value = &entry.node.value;
         let path = format!("{}{name}", self.path);
@@ -135,44 +150,44 @@ impl<'n, 't> Fields<'n, 't> {
     }
 
     /// The mapping `name`, where it is there.
-    pub(super) fn map(&self, name: &str, report: &mut Report<'_>) -> Option<Self> {
+    pub(crate) fn map(&self, name: &str, report: &mut Report<'_>) -> Option<Self> {
         self.field(name)?.map(report)
     }
 
     /// The text `name`, where it is there.
-    pub(super) fn text(&self, name: &str, report: &mut Report<'_>) -> Option<&'n str> {
+    pub(crate) fn text(&self, name: &str, report: &mut Report<'_>) -> Option<&'n str> {
         self.field(name)?.text(report)
     }
 
     /// The boolean `name`, where it is there.
-    pub(super) fn boolean(&self, name: &str, report: &mut Report<'_>) -> Option<bool> {
+    pub(crate) fn boolean(&self, name: &str, report: &mut Report<'_>) -> Option<bool> {
         self.field(name)?.boolean(report)
     }
 
     /// The elements of the list `name`; none where it is absent.
-    pub(super) fn list(&self, name: &str, report: &mut Report<'_>) -> Vec<Field<'n, 't>> {
+    pub(crate) fn list(&self, name: &str, report: &mut Report<'_>) -> Vec<Field<'n, 't>> {
         self.field(name).map(|field| field.list(report)).unwrap_or_default()
     }
 
     /// The mappings of the list `name`.
-    pub(super) fn maps(&self, name: &str, report: &mut Report<'_>) -> Vec<Self> {
+    pub(crate) fn maps(&self, name: &str, report: &mut Report<'_>) -> Vec<Self> {
         self.list(name, report).into_iter().filter_map(|item| item.map(report)).collect()
     }
 
     /// Keys and values, in the order of the file.
-    pub(super) fn entries(&self) -> &'n [Entry<'t>] {
+    pub(crate) fn entries(&self) -> &'n [Entry<'t>] {
         self.entries
     }
 
     /// `spec.ports[0].port` for `port`.
-    pub(super) fn path_of(&self, name: &str) -> String {
+    pub(crate) fn path_of(&self, name: &str) -> String {
         format!("{}{name}", self.path)
     }
 }
 
 impl<'n, 't> Field<'n, 't> {
     /// The value as text.
-    pub(super) fn text(&self, report: &mut Report<'_>) -> Option<&'n str> {
+    pub(crate) fn text(&self, report: &mut Report<'_>) -> Option<&'n str> {
         match self.value {
             Value::Text(text) => Some(text),
             Value::Bool(_) | Value::Integer(_) | Value::Float(_) => {
@@ -185,7 +200,7 @@ impl<'n, 't> Field<'n, 't> {
     }
 
     /// The value as a boolean.
-    pub(super) fn boolean(&self, report: &mut Report<'_>) -> Option<bool> {
+    pub(crate) fn boolean(&self, report: &mut Report<'_>) -> Option<bool> {
         match self.value {
             Value::Bool(value) => Some(*value),
             _ => self.mismatch(report, "true or false"),
@@ -193,7 +208,7 @@ impl<'n, 't> Field<'n, 't> {
     }
 
     /// The value as a whole number.
-    pub(super) fn integer(&self, report: &mut Report<'_>) -> Option<i64> {
+    pub(crate) fn integer(&self, report: &mut Report<'_>) -> Option<i64> {
         match self.value {
             Value::Integer(number) => Some(*number),
             Value::Text(_) => self.mismatch(report, "a number without quotes"),
@@ -202,7 +217,7 @@ impl<'n, 't> Field<'n, 't> {
     }
 
     /// The value as a port of TCP or UDP: 1 to 65535.
-    pub(super) fn port(&self, report: &mut Report<'_>) -> Option<u16> {
+    pub(crate) fn port(&self, report: &mut Report<'_>) -> Option<u16> {
         let number = self.integer(report)?;
         match u16::try_from(number) {
             Ok(port) if port != 0 => Some(port),
@@ -214,12 +229,12 @@ impl<'n, 't> Field<'n, 't> {
     }
 
     /// The value as a port where 0 says the same as nothing.
-    pub(super) fn port_or_zero(&self, report: &mut Report<'_>) -> Option<u16> {
+    pub(crate) fn port_or_zero(&self, report: &mut Report<'_>) -> Option<u16> {
         if *self.value == Value::Integer(0) { None } else { self.port(report) }
     }
 
     /// The value as an address.
-    pub(super) fn address(&self, report: &mut Report<'_>) -> Option<IpAddr> {
+    pub(crate) fn address(&self, report: &mut Report<'_>) -> Option<IpAddr> {
         let text = self.text(report)?;
         match parse_address(text) {
             Ok(address) => Some(address),
@@ -231,7 +246,7 @@ impl<'n, 't> Field<'n, 't> {
     }
 
     /// The value as one of a closed set of words.
-    pub(super) fn choice<T: Copy>(
+    pub(crate) fn choice<T: Copy>(
         &self,
         report: &mut Report<'_>,
         choices: &[(&'static str, T)],
@@ -248,7 +263,7 @@ impl<'n, 't> Field<'n, 't> {
     }
 
     /// The value as a mapping.
-    pub(super) fn map(&self, report: &mut Report<'_>) -> Option<Fields<'n, 't>> {
+    pub(crate) fn map(&self, report: &mut Report<'_>) -> Option<Fields<'n, 't>> {
         match self.value {
             Value::Map(entries) => {
                 Some(Fields { entries, path: format!("{}.", self.path), line: self.line })
@@ -258,7 +273,7 @@ impl<'n, 't> Field<'n, 't> {
     }
 
     /// The elements of the value as a list.
-    pub(super) fn list(&self, report: &mut Report<'_>) -> Vec<Self> {
+    pub(crate) fn list(&self, report: &mut Report<'_>) -> Vec<Self> {
         let Value::List(items) = self.value else {
             return self.mismatch(report, "a list").unwrap_or_default();
         };
@@ -271,12 +286,12 @@ impl<'n, 't> Field<'n, 't> {
     }
 
     /// Whether the value is text, whatever it says.
-    pub(super) fn is_text(&self) -> bool {
+    pub(crate) fn is_text(&self) -> bool {
         matches!(self.value, Value::Text(_))
     }
 
     /// Tells that the value is wrong, in the object's report.
-    pub(super) fn wrong(&self, report: &mut Report<'_>, what: &str) {
+    pub(crate) fn wrong(&self, report: &mut Report<'_>, what: &str) {
         report.error(self.line, format!("{}: {what}", self.path));
     }
 
@@ -292,7 +307,7 @@ impl<'n, 't> Field<'n, 't> {
 ///
 /// # Errors
 /// With a sentence that names the text and what would be right.
-pub(super) fn parse_address(text: &str) -> Result<IpAddr, String> {
+pub(crate) fn parse_address(text: &str) -> Result<IpAddr, String> {
     let address: IpAddr = text.parse().map_err(|_| {
         format!("`{}` is not an address; 192.0.2.10 or 2001:db8::10 would be", shown(text))
     })?;

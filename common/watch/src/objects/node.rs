@@ -17,7 +17,7 @@ const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 const MAX_ADDRESSES: usize = 16;
 
 /// Reads a Node. One that is being deleted is as good as gone (KEP-3458).
-pub(super) fn read(
+pub(crate) fn read(
     source: &SourceName,
     fields: &Fields<'_, '_>,
     report: &mut Report<'_>,

@@ -1,0 +1,205 @@
+//! One object of the API → what is kept of it, by the rules that manifests follow too.
+
+use std::{cmp::Reverse, path::PathBuf, sync::Arc};
+
+use roadstead_model::{Location, Problem, SourceName, problem::Severity};
+
+use super::{json, version::Version};
+use crate::objects::{
+    Content, Item, ObjectId,
+    fields::{Fields, Report},
+    kind::{KINDS, Kind},
+    metadata,
+    origin::Origin,
+    tree::{Node, Value},
+};
+
+/// Most problems that are kept of one object; the worst, and the first of them.
+const MAX_PROBLEMS: usize = 4;
+
+/// What is kept of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// The object, or why it is refused.
+    pub(super) item: Item,
+    /// What is wrong with it.
+    pub(super) problems: Vec<Problem>,
+}
+
+/// An object as the API last said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    /// Which one.
+    pub(super) id: ObjectId,
+    /// What is kept of it; nothing of one that is being deleted.
+    pub(super) kept: Option<Kept>,
+    /// `metadata.resourceVersion`.
+    pub(super) version: Option<Version>,
+}
+
+/// What comes from the API and is no object of it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoObject {
+    /// No JSON, or too much of it.
+    #[error("not an object in JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Nothing says which one it is.
+    #[error("an object without a name")]
+    Nameless,
+}
+
+/// Reads the objects of one cluster.
+#[derive(Clone, Debug)]
+pub(super) struct Converter {
+    source: SourceName,
+    place: Arc<PathBuf>,
+}
+
+impl Converter {
+    pub(super) fn new(source: &SourceName) -> Self {
+        Self { source: source.clone(), place: Arc::new(place_of(source)) }
+    }
+
+    /// Reads an object of `kind`.
+    ///
+    /// # Errors
+    /// When it is no JSON, or cannot be named.
+    pub(super) fn change(&self, kind: Kind, text: &str) -> Result<Change, NoObject> {
+        let node = json::tree(text)?;
+        let Value::Map(entries) = &node.value else {
+            return Err(NoObject::Nameless);
+        };
+        let fields = Fields::new(entries, 0);
+        let id = identity(kind, &node).ok_or(NoObject::Nameless)?;
+        let named = metadata::name_of(&fields, name_of(kind));
+        let mut report = Report::new(&self.place, named, Origin::ApiServer);
+        let (_, object) = kind.read(&self.source, &fields, &mut report);
+        let refused = report.is_refused();
+        let problems = report.into_problems();
+        let content = match object {
+            _ if refused => Some(Content::Refused { reason: first_error(&problems) }),
+            object => object.map(Content::Good),
+        };
+        let location = Location { file: Arc::clone(&self.place), line: 0 };
+        let kept = content.map(|content| Kept {
+            item: Item { id: id.clone(), location, content },
+            problems: worst(problems),
+        });
+        let version = text_at(&node, &["metadata", "resourceVersion"]).and_then(Version::new);
+        Ok(Change { id, kept, version })
+    }
+}
+
+/// What stands where a file would: `cluster home`.
+pub(super) fn place_of(source: &SourceName) -> PathBuf {
+    format!("cluster {source}").into()
+}
+
+fn name_of(kind: Kind) -> &'static str {
+    KINDS.iter().find(|(.., of)| *of == kind).map_or("", |(name, ..)| name)
+}
+
+/// Which object it is, whatever else is wrong with it: the API server vouches for names.
+fn identity(kind: Kind, node: &Node<'_>) -> Option<ObjectId> {
+    let name: Arc<str> = text_at(node, &["metadata", "name"]).filter(|it| !it.is_empty())?.into();
+    let namespace = || text_at(node, &["metadata", "namespace"]).unwrap_or("default").into();
+    Some(match kind {
+        Kind::Service => ObjectId::Service(namespace(), name),
+        Kind::Node => ObjectId::Node(name),
+        Kind::Namespace => ObjectId::Namespace(name),
+        Kind::EndpointSlice => ObjectId::EndpointSlice(namespace(), name),
+    })
+}
+
+fn text_at<'n>(node: &'n Node<'_>, path: &[&str]) -> Option<&'n str> {
+    match (path, &node.value) {
+        ([], Value::Text(text)) => Some(text),
+        ([first, rest @ ..], Value::Map(entries)) => {
+            text_at(&entries.iter().find(|entry| entry.key == *first)?.node, rest)
+        }
+        _ => None,
+    }
+}
+
+fn first_error(problems: &[Problem]) -> Arc<str> {
+    let error = problems.iter().find(|problem| problem.severity == Severity::Error);
+    error.map_or("", |problem| problem.message.as_str()).into()
+}
+
+/// Notices are for those who write files.
+fn worst(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.retain(|problem| problem.severity > Severity::Notice);
+    problems.sort_by_key(|problem| Reverse(problem.severity));
+    problems.truncate(MAX_PROBLEMS);
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objects::Object;
+
+    fn change(kind: Kind, text: &str) -> Result<Change, NoObject> {
+        Converter::new(&SourceName::new("home")).change(kind, text)
+    }
+
+    fn service(spec: &str) -> Change {
+        let text = format!(
+            r#"{{"metadata": {{"name": "web", "namespace": "shop", "resourceVersion": "7"}}, "spec": {spec}}}"#
+        );
+        change(Kind::Service, &text).expect("an object")
+    }
+
+    #[test]
+    fn a_service_is_read_as_from_a_file_and_what_only_a_file_is_told_is_not() {
+        let read = service(
+            r#"{"type": "LoadBalancer", "novel": {"a": 1}, "ports": [{"port": 80, "nodePort": 8080}]}"#,
+        );
+        assert_eq!(read.id, ObjectId::Service("shop".into(), "web".into()));
+        assert_eq!(read.version, Version::new("7"));
+        let kept = read.kept.expect("kept");
+        assert!(matches!(kept.item.content, Content::Good(Object::Service(_))));
+        assert_eq!(kept.problems, []);
+    }
+
+    #[test]
+    fn a_port_without_node_port_says_who_would_allocate_one() {
+        let read = service(r#"{"type": "LoadBalancer", "ports": [{"port": 80}]}"#);
+        let problems = read.kept.expect("kept").problems;
+        let text: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            text,
+            [
+                "cluster home: Service shop/web: port TCP 80 has no nodePort, so that nothing can be sent to the nodes; `allocateLoadBalancerNodePorts: true` gives it one"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_names_cluster_and_object() {
+        let read = service(r#"{"type": "LoadBalancer", "ports": [{"port": 0}]}"#);
+        let kept = read.kept.expect("kept");
+        assert!(matches!(kept.item.content, Content::Refused { .. }));
+        let problem = kept.problems.first().expect("a problem").to_string();
+        assert_eq!(
+            problem,
+            "cluster home: Service shop/web: spec.ports[0].port: 0 is not a port; 1 to 65535 is"
+        );
+    }
+
+    #[test]
+    fn an_object_that_is_being_deleted_has_a_name_and_nothing_else() {
+        let text = r#"{"metadata": {"name": "n1", "deletionTimestamp": "2026-01-01T00:00:00Z"}}"#;
+        let read = change(Kind::Node, text).expect("an object");
+        assert_eq!((read.id, read.kept), (ObjectId::Node("n1".into()), None));
+    }
+
+    #[test]
+    fn what_is_no_object_is_an_error() {
+        for wrong in
+            ["", "[]", "{}", r#"{"metadata": {"name": 5}}"#, r#"{"metadata": {"name": ""}}"#]
+        {
+            assert!(change(Kind::Node, wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Answers of the API server: their status, their bytes within bounds, and how long they may take.
+
+use std::{error::Error, fmt, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode, header::RETRY_AFTER};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use tokio::time::timeout;
+
+use super::{access::Access, decode};
+
+/// Most bytes that are read of an answer that is no success.
+const MAX_STATUS: usize = 64 << 10;
+/// Longest text of the server's that is told.
+const MAX_TOLD: usize = 300;
+
+/// Why a request, or a watch, ended.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nobody answers, or no more.
+    Unreachable(String),
+    /// The server refuses.
+    Refused {
+        /// HTTP status, or that of an error event.
+        code: u16,
+        /// Its own words.
+        message: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// What it says is cut off, or is not what the API would say.
+    Broken(String),
+    /// An answer larger than what is taken, in bytes.
+    TooBig(usize),
+    /// The server is at an earlier version than it was: its past is another one now.
+    WentBack,
+}
+
+impl Failure {
+    /// Whether only a list can tell what there is.
+    pub(super) fn wants_list(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => *code == StatusCode::GONE.as_u16(),
+            Self::WentBack => true,
+            Self::Unreachable(_) | Self::Broken(_) | Self::TooBig(_) => false,
+        }
+    }
+
+    /// When the server wants to be asked again.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => write!(f, "cannot be reached: {why}"),
+            Self::Refused { code, message, .. } if message.is_empty() => {
+                write!(f, "answers {code}")
+            }
+            Self::Refused { code, message, .. } => write!(f, "answers {code}: {message}"),
+            Self::Broken(why) => write!(f, "says what cannot be understood: {why}"),
+            Self::TooBig(most) => write!(f, "says more than {most} bytes at once"),
+            Self::WentBack => f.write_str("is at an earlier version than it was"),
+        }
+    }
+}
+
+/// Sends a request and waits for the beginning of an answer that is a success.
+///
+/// # Errors
+/// When there is none in time, or it is none.
+pub(super) async fn send(
+    access: &Access,
+    request: Request<Body>,
+    patience: Duration,
+) -> Result<Body, Failure> {
+    let answer = timeout(patience, access.client.send(request)).await;
+    let answer = answer.map_err(|_| silent(patience))?.map_err(|error| match error {
+        // Its own words would only say that a service failed.
+        kube::Error::Service(cause) => unreachable(cause.as_ref()),
+        other => unreachable(&other),
+    })?;
+    if answer.status().is_success() {
+        return Ok(answer.into_body());
+    }
+    let code = answer.status().as_u16();
+    let asked = retry_after(answer.headers());
+    let said = whole(answer.into_body(), MAX_STATUS, patience).await.unwrap_or_default();
+    let status = decode::status(&said);
+    let retry_after = asked.or(status.retry_after());
+    Err(Failure::Refused { code, message: told(&status.message), retry_after })
+}
+
+/// A whole answer.
+///
+/// # Errors
+/// When it ends early, stays silent for too long, or is larger than `most`.
+pub(super) async fn whole(
+    mut body: Body,
+    most: usize,
+    patience: Duration,
+) -> Result<Bytes, Failure> {
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = chunk(&mut body, patience).await? {
+        if bytes.len().saturating_add(chunk.len()) > most {
+            return Err(Failure::TooBig(most));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+/// The lines of an answer that goes on.
+#[derive(Debug)]
+pub(super) struct Lines {
+    body: Body,
+    bytes: BytesMut,
+    /// So many of them hold no end of a line.
+    searched: usize,
+}
+
+impl Lines {
+    pub(super) fn new(body: Body) -> Self {
+        Self { body, bytes: BytesMut::new(), searched: 0 }
+    }
+
+    /// The next line that is not empty; none at the end. Cancelling it loses nothing.
+    ///
+    /// # Errors
+    /// When the connection breaks, in a line or elsewhere, stays silent for too long, or a line is
+    /// longer than `most`.
+    pub(super) async fn next(
+        &mut self,
+        most: usize,
+        patience: Duration,
+    ) -> Result<Option<Bytes>, Failure> {
+        loop {
+            while let Some(line) = self.buffered() {
+                if line.len() > most {
+                    return Err(Failure::TooBig(most));
+                }
+                if !line.trim_ascii().is_empty() {
+                    return Ok(Some(line));
+                }
+            }
+            if self.bytes.len() > most {
+                return Err(Failure::TooBig(most));
+            }
+            match chunk(&mut self.body, patience).await? {
+                Some(chunk) => self.bytes.extend_from_slice(&chunk),
+                None if self.bytes.trim_ascii().is_empty() => return Ok(None),
+                None => return Err(Failure::Broken("an event is cut off".to_owned())),
+            }
+        }
+    }
+
+    fn buffered(&mut self) -> Option<Bytes> {
+        let unsearched = self.bytes.get(self.searched..).unwrap_or_default();
+        let Some(found) = unsearched.iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.bytes.len();
+            return None;
+        };
+        let length = self.searched.saturating_add(found).saturating_add(1);
+        self.searched = 0;
+        Some(self.bytes.split_to(length).freeze())
+    }
+}
+
+async fn chunk(body: &mut Body, patience: Duration) -> Result<Option<Bytes>, Failure> {
+    loop {
+        let frame = timeout(patience, body.frame()).await.map_err(|_| silent(patience))?;
+        match frame {
+            None => return Ok(None),
+            Some(Ok(frame)) => {
+                // Anything else is trailers, which say nothing here.
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+            Some(Err(error)) => return Err(unreachable(&error)),
+        }
+    }
+}
+
+fn silent(patience: Duration) -> Failure {
+    Failure::Unreachable(format!("no answer within {} s", patience.as_secs_f32()))
+}
+
+/// An error with all of its causes, each once.
+fn unreachable(error: &(dyn Error + 'static)) -> Failure {
+    let mut words = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !words.iter().any(|word| word.contains(&text)) {
+            words.push(text);
+        }
+        cause = error.source();
+    }
+    Failure::Unreachable(told(&words.join(": ")))
+}
+
+fn told(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(MAX_TOLD).map(clean).collect()
+}
+
+/// `Retry-After` in seconds, the form that the API uses.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}

@@ -1,0 +1,409 @@
+//! What is believed of a cluster: objects, doubt, and what is wrong. Pure: no I/O, no clock.
+//!
+//! # What a list's silence means
+//! A deletion that a watch tells is knowledge. What a later list no longer has is gone too, unless
+//! the list is doubtful: it has fewer than half of the objects of its kind that are held (so also
+//! none), or its version lies before the one that was reached (the server's store was restored from
+//! a backup), or it is the first one and has no Node or no Namespace, without which there is no
+//! cluster. Nothing is removed by a doubtful list. What it has and we have not is added; what it has
+//! anew is taken, but for a list of the past, whose objects are older than ours.
+//!
+//! # Doubt and its end
+//! The doubt of a list ends when events have made its objects and ours the same, when another list
+//! is not doubtful, or by an operator's order ([`State::confirm`]). An API that cannot be reached is
+//! doubt as well, which ends when it answers and which no order ends: nobody has said anything that
+//! could be believed. A cluster that is given up is taken out of the configuration.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use roadstead_model::{Location, Problem, SourceName, snapshot::SourceState};
+
+use super::{
+    convert::{Change, Kept, place_of},
+    resource,
+    version::Version,
+};
+use crate::{
+    confirm::Confirmed,
+    gone::Gone,
+    objects::{
+        Content, Object, ObjectId,
+        assemble::{self, Assembled},
+        kind::Kind,
+    },
+    view::SourceView,
+};
+
+/// Most problems told of one cluster.
+const MAX_PROBLEMS: usize = 1_000;
+
+/// A whole list of one kind.
+#[derive(Debug)]
+pub(super) struct Listing {
+    /// Its objects.
+    pub(super) changes: Vec<Change>,
+    /// Its version.
+    pub(super) version: Option<Version>,
+    /// There are more than are kept; the rest was not read.
+    pub(super) is_cut: bool,
+}
+
+/// What a reflector, or the one that reads the kubeconfig, has found.
+#[derive(Debug)]
+pub(super) enum News {
+    /// A kind was listed.
+    Listed(Kind, Listing),
+    /// An object is new or was changed.
+    Changed(Kind, Change),
+    /// An object was deleted.
+    Deleted(Kind, ObjectId, Option<Version>),
+    /// Nothing happened up to this version.
+    Reached(Kind, Version),
+    /// A kind is watched, with nothing missed.
+    Watched(Kind),
+    /// A kind cannot be watched, and why.
+    Trouble(Kind, String),
+    /// What is wrong with the kubeconfig, if anything.
+    Access(Option<String>),
+}
+
+/// What is known of one cluster.
+#[derive(Debug)]
+pub(super) struct State {
+    source: SourceName,
+    place: Arc<PathBuf>,
+    kinds: BTreeMap<Kind, Objects>,
+    access: Option<String>,
+    gone: Gone,
+    /// Every object that the last view was made of: the last good ones.
+    last: BTreeMap<ObjectId, Object>,
+    view: Arc<SourceView>,
+}
+
+/// What is known of one kind.
+#[derive(Debug, Default)]
+struct Objects {
+    held: BTreeMap<ObjectId, Kept>,
+    version: Option<Version>,
+    listed: bool,
+    doubt: Option<Doubt>,
+    /// There are more objects than are kept.
+    cut: bool,
+    trouble: Option<String>,
+}
+
+/// Why a list is not believed.
+#[derive(Debug)]
+enum Doubt {
+    /// The first list was empty, which no cluster's is.
+    Vacant,
+    /// A list that would remove too much, or comes from the past.
+    Held {
+        why: String,
+        /// What the server has, kept up with its events.
+        said: BTreeMap<ObjectId, Kept>,
+        version: Option<Version>,
+    },
+}
+
+impl State {
+    /// A cluster of which nothing is known.
+    pub(super) fn new(source: SourceName) -> Self {
+        let place = Arc::new(place_of(&source));
+        let kinds = resource::KINDS.map(|kind| (kind, Objects::default()));
+        Self {
+            source,
+            place,
+            kinds: kinds.into(),
+            access: None,
+            gone: Gone::default(),
+            last: BTreeMap::new(),
+            view: Arc::new(SourceView::unread()),
+        }
+    }
+
+    /// Takes what was found.
+    pub(super) fn handle(&mut self, news: News) {
+        match news {
+            News::Listed(kind, listing) => self.of(kind).handle_listed(kind, listing),
+            News::Changed(kind, change) => self.of(kind).handle_changed(kind, change),
+            News::Deleted(kind, id, version) => self.of(kind).handle_deleted(&id, version),
+            News::Reached(kind, version) => self.of(kind).reach(Some(version)),
+            News::Watched(kind) => self.of(kind).trouble = None,
+            News::Trouble(kind, why) => self.of(kind).trouble = Some(why),
+            News::Access(wrong) => self.access = wrong,
+        }
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut Objects {
+        self.kinds.entry(kind).or_default()
+    }
+
+    /// An operator's order: what the API last said is the truth.
+    pub(super) fn confirm(&mut self) -> Confirmed {
+        let before = self.view();
+        for objects in self.kinds.values_mut() {
+            objects.confirm();
+        }
+        let after = self.view();
+        Confirmed::of(&self.source, &before, &after)
+    }
+
+    /// What the source says now. The same `Arc` as before where nothing changed.
+    pub(super) fn view(&mut self) -> Arc<SourceView> {
+        let state = self.state();
+        let mut view = match state {
+            SourceState::Unread => SourceView::unread(),
+            SourceState::Current | SourceState::Doubtful { .. } => self.assembled(),
+        };
+        view.state = state;
+        view.problems.extend(self.problems());
+        bound(&mut view.problems, &self.place);
+        view.gone = self.gone.note(&self.view, &view);
+        if *self.view != view {
+            self.view = Arc::new(view);
+        }
+        Arc::clone(&self.view)
+    }
+
+    fn assembled(&mut self) -> SourceView {
+        for objects in self.kinds.values_mut() {
+            objects.share(&self.last);
+        }
+        let kept = self.kinds.values().flat_map(|objects| objects.held.values());
+        let items = kept.clone().map(|kept| &kept.item);
+        let Assembled { mut view, last, problems } =
+            assemble::assemble(&self.source, items, &self.last, &self.view);
+        view.problems = problems;
+        view.problems.extend(kept.flat_map(|kept| kept.problems.iter().cloned()));
+        self.last = last;
+        view
+    }
+
+    fn state(&self) -> SourceState {
+        if self.kinds.values().any(|objects| !objects.listed) {
+            return SourceState::Unread;
+        }
+        match self.doubts().next() {
+            Some(reason) => SourceState::Doubtful { reason },
+            None => SourceState::Current,
+        }
+    }
+
+    /// Why what is held may not be what there is; what asks for an order first.
+    fn doubts(&self) -> impl Iterator<Item = String> {
+        let place = self.place.display();
+        let lists = self.kinds.iter().filter_map(|(kind, objects)| objects.doubted(*kind));
+        let troubles = self.kinds.values().filter_map(|objects| objects.trouble.clone());
+        lists.chain(troubles).map(move |why| format!("{place}: {why}"))
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let place = || Location { file: Arc::clone(&self.place), line: 0 };
+        let stays = |kind: &Kind| match self.kinds.get(kind) {
+            Some(objects) if objects.listed => "; what it last said stays",
+            Some(_) | None => "",
+        };
+        let doubt = |(kind, objects): (&Kind, &Objects)| {
+            let wrong = [objects.doubted(*kind), objects.trouble.clone()];
+            let told = move |why: String| Problem::error(place(), format!("{why}{}", stays(kind)));
+            wrong.into_iter().flatten().map(told).collect::<Vec<_>>()
+        };
+        let access = self.access.iter().map(|why| Problem::error(place(), why.clone()));
+        access.chain(self.kinds.iter().flat_map(doubt)).collect()
+    }
+}
+
+/// In the order that people read, the worst kept where there are too many.
+fn bound(problems: &mut Vec<Problem>, place: &Arc<PathBuf>) {
+    let count = problems.len();
+    problems.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
+    problems.dedup();
+    problems.truncate(MAX_PROBLEMS);
+    problems.sort();
+    if count > MAX_PROBLEMS {
+        let more = count.saturating_sub(MAX_PROBLEMS);
+        let place = Location { file: Arc::clone(place), line: 0 };
+        problems.push(Problem::notice(place, format!("{more} more problems are not shown")));
+    }
+}
+
+impl Objects {
+    fn handle_listed(&mut self, kind: Kind, listing: Listing) {
+        let Listing { changes, version, is_cut } = listing;
+        let named: BTreeSet<_> = changes.iter().map(|change| change.id.clone()).collect();
+        let said: BTreeMap<_, _> =
+            changes.into_iter().filter_map(|it| Some((it.id, it.kept?))).collect();
+        self.trouble = None;
+        self.cut = is_cut;
+        let why = self.why_doubtful(kind, &named, version.as_ref()).filter(|_| said != self.held);
+        match why {
+            Some(why) => self.hold_back(why, said, &named, version),
+            None if is_cut => {
+                self.held.extend(said);
+                self.settle(version);
+            }
+            None => {
+                let is_vacant = !self.listed && said.is_empty() && is_never_empty(kind);
+                self.held = said;
+                self.settle(version);
+                self.doubt = is_vacant.then_some(Doubt::Vacant);
+            }
+        }
+        self.listed = true;
+    }
+
+    fn settle(&mut self, version: Option<Version>) {
+        self.version = version;
+        self.doubt = None;
+    }
+
+    /// Why a list is not believed, where it is not.
+    fn why_doubtful(
+        &self,
+        kind: Kind,
+        named: &BTreeSet<ObjectId>,
+        version: Option<&Version>,
+    ) -> Option<String> {
+        let plural = resource::of(kind).plural;
+        if let (Some(version), Some(reached)) = (version, &self.version)
+            && version.is_before(reached)
+        {
+            return Some(format!(
+                "the list of {plural} has version {}, before {}, which was reached: its store was restored from a backup; `roadstead confirm` takes it as the truth",
+                version.as_str(),
+                reached.as_str()
+            ));
+        }
+        let missing = self.held.keys().filter(|id| !named.contains(id)).count();
+        let held = self.held.len();
+        let is_too_much = missing > 0 && missing.saturating_mul(2) > held && !self.cut;
+        is_too_much.then(|| {
+            format!(
+                "the list of {plural} lacks {missing} of {held} that were there; `roadstead confirm` takes it as the truth"
+            )
+        })
+    }
+
+    fn hold_back(
+        &mut self,
+        why: String,
+        said: BTreeMap<ObjectId, Kept>,
+        named: &BTreeSet<ObjectId>,
+        version: Option<Version>,
+    ) {
+        let is_past = matches!((&version, &self.version), (Some(v), Some(of)) if v.is_before(of));
+        for (id, kept) in &said {
+            if !is_past || !self.held.contains_key(id) {
+                self.held.insert(id.clone(), kept.clone());
+            }
+        }
+        if !is_past {
+            // What is named and not said is being deleted, which is knowledge.
+            self.held.retain(|id, _| said.contains_key(id) || !named.contains(id));
+            self.version.clone_from(&version);
+        }
+        self.doubt = Some(Doubt::Held { why, said, version });
+        self.end_doubt();
+    }
+
+    fn handle_changed(&mut self, kind: Kind, change: Change) {
+        let Change { id, kept, version } = change;
+        let Some(kept) = kept else {
+            return self.handle_deleted(&id, version);
+        };
+        if self.held.len() >= resource::of(kind).most && !self.held.contains_key(&id) {
+            self.cut = true;
+            return self.reach(version);
+        }
+        match &mut self.doubt {
+            Some(Doubt::Held { said, .. }) => {
+                said.insert(id.clone(), kept.clone());
+            }
+            Some(Doubt::Vacant) => self.doubt = None,
+            None => {}
+        }
+        self.held.insert(id, kept);
+        self.reach(version);
+        self.end_doubt();
+    }
+
+    fn handle_deleted(&mut self, id: &ObjectId, version: Option<Version>) {
+        self.held.remove(id);
+        if let Some(Doubt::Held { said, .. }) = &mut self.doubt {
+            said.remove(id);
+        }
+        self.reach(version);
+        self.end_doubt();
+    }
+
+    /// History goes on: that of the server, where it is another than the one that we knew.
+    fn reach(&mut self, version: Option<Version>) {
+        let Some(version) = version else { return };
+        let reached = match &mut self.doubt {
+            Some(Doubt::Held { version, .. }) => version,
+            Some(Doubt::Vacant) | None => &mut self.version,
+        };
+        if reached.as_ref().is_none_or(|reached| reached.is_before(&version)) {
+            *reached = Some(version);
+        }
+    }
+
+    /// Ends the doubt of a list where nothing of it is held back any more.
+    fn end_doubt(&mut self) {
+        if let Some(Doubt::Held { said, version, .. }) = &mut self.doubt
+            && *said == self.held
+        {
+            let version = version.take();
+            self.settle(version);
+        }
+    }
+
+    fn confirm(&mut self) {
+        if let Some(Doubt::Held { said, version, .. }) = self.doubt.take() {
+            self.held = said;
+            self.version = version;
+        }
+    }
+
+    fn doubted(&self, kind: Kind) -> Option<String> {
+        let plural = resource::of(kind).plural;
+        match &self.doubt {
+            Some(Doubt::Held { why, .. }) => Some(why.clone()),
+            Some(Doubt::Vacant) => Some(format!(
+                "the first list of {plural} was empty, which no cluster's is; `roadstead confirm` takes it as the truth"
+            )),
+            None if self.cut => {
+                let most = resource::of(kind).most;
+                Some(format!("there are more than {most} {plural}; the rest is not read"))
+            }
+            None => None,
+        }
+    }
+
+    /// Uses the objects of the last view again where they are equal.
+    fn share(&mut self, last: &BTreeMap<ObjectId, Object>) {
+        for kept in self.held.values_mut() {
+            if let Content::Good(object) = &mut kept.item.content
+                && let Some(same) = last.get(&kept.item.id).filter(|same| *same == object)
+            {
+                *object = same.clone();
+            }
+        }
+    }
+}
+
+/// A cluster has Nodes, and Namespaces that the API server itself creates.
+fn is_never_empty(kind: Kind) -> bool {
+    match kind {
+        Kind::Node | Kind::Namespace => true,
+        Kind::Service | Kind::EndpointSlice => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
