@@ -112,8 +112,10 @@ fn unnamed(documents: &str, files: &Files) -> Vec<String> {
     };
     let scenario = |(file, text): (&String, &String)| {
         let name = file.strip_prefix("tests/scenarios/tests/")?.strip_suffix(".rs")?;
-        let proves = text.contains("#[test]") && !named(name);
-        proves.then(|| format!("{file}: no document of proofs names `scenarios/{name}`"))
+        let folders = name.match_indices('/').filter_map(|(end, _)| name.get(..end));
+        let told = folders.chain([name]).any(named);
+        (text.contains("#[test]") && !told)
+            .then(|| format!("{file}: no document of proofs names `scenarios/{name}`"))
     };
     files.iter().filter_map(scenario).collect()
 }
@@ -165,6 +167,11 @@ mod tests {
     fn a_scenario_that_nobody_names_is_told() {
         let told = unnamed("`scenarios/nat` and `scenarios/explain/steps::none`", &files());
         assert_eq!(told, Vec::<String>::new());
+        assert_eq!(
+            unnamed("`scenarios/nat`, `scenarios/explain`", &files()),
+            told,
+            "by its folder"
+        );
         let told = unnamed("`scenarios/natural`, `scenarios/explain/steps`", &files());
         assert_eq!(
             told,
