@@ -4,6 +4,7 @@
 
 mod node_ports;
 mod plane;
+mod source;
 
 use anyhow::Result;
 use roadstead_lab::{
