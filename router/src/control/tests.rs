@@ -254,6 +254,27 @@ async fn nothing_is_touched_before_everything_is_known() {
     assert_eq!(status.daemon.conditions[0].kind, "SpeakerConnected");
 }
 
+/// S3: a Service that has been ready is held in doubt by the next run too.
+#[tokio::test]
+async fn who_was_ready_is_degraded_and_not_new_after_a_restart() {
+    for (ready, serving) in [(true, Serving::Degraded), (false, Serving::Pending)] {
+        let world = reconcile::world();
+        let keys = world.assignments.services.iter().map(|assignment| &assignment.service);
+        let ready = keys.filter(|_| ready).cloned().collect();
+        let memory = Memory { assignments: Assignments::clone(&world.assignments), ready };
+        let bench = Bench::start(tempfile::tempdir().unwrap(), memory, Installed::default());
+        bench.write("node.yaml", NODE);
+        bench.write("web.yaml", &service(30_080));
+        bench.settle_host();
+        let mut programmed = bench.programmed.clone();
+        let said =
+            |programmed: &Programmed| programmed.services.first().map(|service| service.serving);
+        while said(&bench.programmed.current()) != Some(serving) {
+            within(programmed.changed()).await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_assignments_are_kept_over_a_restart() {
     let bench = Bench::serving().await;

@@ -72,6 +72,20 @@ fn a_syn_sent_again_goes_to_the_same_node_from_the_same_port() {
     }
 }
 
+/// S4: the node of a handshake drains, and may have answered already.
+#[test]
+fn a_syn_sent_again_stays_with_a_node_that_has_left_the_table_and_serves_on() {
+    for family in FAMILIES {
+        let mut rig = Rig::serving();
+        let syn = family.tcp(&rig, HTTP, &Tcp::flags(SYN));
+        let first = Seen::parse(&rig.send(Leg::Lan, &syn).frame).ends();
+        let other = usize::from(first.1.ip() == family.nodes[0]);
+        let table = rig.frontend(&family, HTTP, HTTP_NODE).table;
+        rig.put_table(table, &[family.backend(other)]);
+        assert_eq!(Seen::parse(&rig.send(Leg::Lan, &syn).frame).ends(), first);
+    }
+}
+
 #[test]
 fn connections_are_spread_over_both_nodes() {
     for family in FAMILIES {
