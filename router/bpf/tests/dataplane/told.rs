@@ -1,5 +1,7 @@
 //! What the program tells and counts of single flows.
 
+use std::time::{Duration, Instant};
+
 use roadstead_model::Protocol;
 use roadstead_router_bpf::{Event, EventKind};
 use roadstead_router_core::maps::{FrontendKey, Op};
@@ -50,6 +52,30 @@ fn a_node_that_refuses_is_told_once() {
         assert_eq!((counters.flows, counters.resets, counters.answered), (1, 1, 0));
         let id = frontend_id(family, Protocol::Tcp);
         assert_eq!(rig.dataplane.frontend_counters(id).expect("counters").flows, 1);
+    }
+}
+
+/// A client sends its SYN again in a later second, which the test need not wait for longer than it
+/// takes to come.
+#[test]
+fn a_node_that_answers_no_syn_is_told() {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let rig = Rig::serving();
+    for addresses in families() {
+        let begun = Instant::now();
+        let mut talk = Talk::new(&rig, addresses, 4_005);
+        let told = loop {
+            talk.client_tcp(SYN).expect("SYN");
+            let told = told(&rig);
+            if !told.is_empty() {
+                break told;
+            }
+            assert!(begun.elapsed() < PATIENCE, "nothing is told");
+        };
+        assert_eq!((told.len(), told[0].kind), (1, EventKind::Unanswered), "{told:?}");
+        assert_eq!(told[0].client, (addresses.client, 4_005));
+        let counters = rig.dataplane.backend_counters(told[0].backend).expect("counters");
+        assert_eq!((counters.flows, counters.unanswered, counters.answered), (1, 1, 0));
     }
 }
 
