@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use roadstead_model::{
     Family, Protocol, ServiceKey, SourceName,
-    object::{Families, Service, ServicePort, TrafficPolicy},
+    object::{Families, Service, ServicePort, SourceRanges, TrafficPolicy},
 };
 
 use super::{
@@ -91,14 +91,17 @@ fn load_balancer(
     if let Some(annotations) = annotations {
         annotations::check_known(annotations, report);
     }
+    let families = families(spec, report);
+    let source_ranges = annotations::source_ranges(annotations, spec, report);
+    shut_out(&source_ranges, families, spec, report);
     Service {
         key: ServiceKey::new(source, metadata.namespace, metadata.name),
         uid: metadata.uid,
         labels: metadata.labels,
         class: class(spec, report),
         request: annotations::request(annotations, spec, report),
-        families: families(spec, report),
-        source_ranges: annotations::source_ranges(annotations, spec, report),
+        families,
+        source_ranges,
         health_check_node_port: health_check_port(spec, traffic_policy, &ports, report),
         traffic_policy,
         affinity: affinity(spec, report),
@@ -106,6 +109,25 @@ fn load_balancer(
         status_addresses: annotations::status_addresses(fields, report),
         ports,
         warnings: report.warnings(),
+    }
+}
+
+/// Tells of a family whose clients no range lets in: ranges are those of the address's own family.
+fn shut_out(
+    ranges: &SourceRanges,
+    families: Families,
+    spec: &Fields<'_, '_>,
+    report: &mut Report<'_>,
+) {
+    let SourceRanges::Only(nets) = ranges else { return };
+    if report.is_refused() {
+        return;
+    }
+    for family in families.wanted() {
+        if !nets.iter().any(|net| Family::of(net.addr()) == family) {
+            let what = format!("no source range is of {family}: no client may come over {family}");
+            report.warning(line_of(spec, "loadBalancerSourceRanges"), what);
+        }
     }
 }
 

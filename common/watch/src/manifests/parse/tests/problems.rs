@@ -311,6 +311,18 @@ fn source_ranges_are_never_read_as_leave_for_all() {
 }
 
 #[test]
+fn a_family_that_no_source_range_lets_in_is_told() {
+    let dual = "  ipFamilyPolicy: RequireDualStack\n  ports: [{port: 80, nodePort: 30080}]\n";
+    let only = |ranges: &str| format!("{dual}  loadBalancerSourceRanges: [{ranges}]\n");
+    spec_tells(&only("'::/0'"), &["W 8: no source range is of IPv4: no client may come over IPv4"]);
+    spec_tells(
+        &only("203.0.113.0/24"),
+        &["W 8: no source range is of IPv6: no client may come over IPv6"],
+    );
+    spec_tells(&only("203.0.113.0/24, '2001:db8::/32'"), &[]);
+}
+
+#[test]
 fn annotations() {
     let annotated = |annotation: &str, wanted: &[&str]| {
         let text = format!(
