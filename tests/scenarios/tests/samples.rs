@@ -12,7 +12,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use roadstead_lab::{Host, Installed, Node, Topology, edge::ServiceYaml, eventually, presets};
+use roadstead_lab::{
+    Host, Installed, Node, Topology,
+    edge::ServiceYaml,
+    eventually,
+    kube::{authority::Authority, kubeconfig::Kubeconfig},
+    presets,
+};
 use roadstead_scenarios::{
     World, ask,
     installed::{LOAD, ROUTER, SPEAKER, announced, checkout, first_address},
@@ -72,6 +78,12 @@ fn is_at(from: &Host, vip: IpAddr, edge: &Host, interface: &str) -> Result<()> {
     Ok(())
 }
 
+/// The one that the sample of a cluster names.
+fn kubeconfig() -> Result<Kubeconfig> {
+    let authority = Authority::new("home")?.pem();
+    Ok(Kubeconfig { server: "https://192.0.2.9:6443".into(), authority, token: "t".into() })
+}
+
 #[test]
 fn check_finds_nothing_in_any_sample() -> Result<()> {
     scenario(
@@ -81,6 +93,7 @@ fn check_finds_nothing_in_any_sample() -> Result<()> {
             for name in ["nodes", "web"] {
                 it.manifests.write(name, &sample(&format!("manifests/{name}.yaml"))?)?;
             }
+            kubeconfig()?.write(&it.path("/etc/roadstead/home.kubeconfig"))?;
             let entries = fs::read_dir(checkout().join("etc"))?.flatten();
             let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
             let samples: Vec<String> = names.filter(|name| name.ends_with(".toml")).collect();

@@ -13,6 +13,7 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -76,15 +77,21 @@ pub enum AccessError {
     Credentials(#[source] Box<kube::Error>),
 }
 
-/// Whether a kubeconfig can be used, without a word to the API server. Must not be called within
-/// an asynchronous runtime.
+/// Whether a kubeconfig can be used, without a word to the API server. Blocks while files are read;
+/// a thread of its own has the runtime that a client wants, whatever runs on the caller's.
 ///
 /// # Errors
 /// With what is wrong.
 pub fn check(kubeconfig: &Path) -> Result<(), AccessError> {
     let unreadable = |source| AccessError::File { path: kubeconfig.to_path_buf(), source };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(unreadable)?;
-    runtime.block_on(async { Material::read(kubeconfig)?.access().await.map(|_| ()) })
+    let read = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(unreadable)?;
+        runtime.block_on(async { Material::read(kubeconfig)?.access().await.map(|_| ()) })
+    };
+    thread::scope(|scope| {
+        let reader = thread::Builder::new().spawn_scoped(scope, read).map_err(unreadable)?;
+        reader.join().unwrap_or(Err(AccessError::Refused("reading it has failed")))
+    })
 }
 
 /// Provides a client, and a new one whenever what it was made of has changed; one that could not be
