@@ -94,7 +94,7 @@ pub(crate) struct Control<D> {
     pub(crate) reconciler: Reconciler<D>,
     pub(crate) sources: Sources,
     pub(crate) sinks: Sinks,
-    config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
     pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
     confirm: Confirm,
     drains: Orders,

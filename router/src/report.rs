@@ -39,6 +39,15 @@ impl<D: Dataplane> Control<D> {
         self.host.as_ref().is_some_and(|host| host.legs.is_empty())
     }
 
+    /// Named interfaces that are no leg.
+    fn missing_legs(&self) -> Option<String> {
+        let (host, named) = (self.host.as_ref()?, self.config.router.interfaces.as_deref()?);
+        let is_leg = |name: &str| host.legs.values().any(|leg| *leg.name == *name);
+        let missing: Vec<&str> =
+            named.iter().map(AsRef::as_ref).filter(|name| !is_leg(name)).collect();
+        (!missing.is_empty()).then(|| missing.join(", "))
+    }
+
     fn legs(&self) -> Vec<LegStatus> {
         let Some(host) = &self.host else { return Vec::new() };
         let legs = host.legs.iter().map(|(ifindex, leg)| LegStatus {
@@ -77,6 +86,11 @@ impl<D: Dataplane> Control<D> {
         }
         if self.has_no_leg() {
             conditions.push(bad("LegsAttached", "NoLegs", NO_LEG.to_owned()));
+        } else if let Some(missing) = self.missing_legs() {
+            let message = format!(
+                "no packet is taken on {missing}: router.interfaces names it, and it is not there or not up"
+            );
+            conditions.push(bad("LegsAttached", "LegMissing", message));
         }
         let problems = self.reconciler.problems().iter();
         conditions.extend(problems.map(|problem| bad("Complete", "NotServed", problem.clone())));

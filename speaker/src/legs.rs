@@ -50,6 +50,13 @@ impl Surroundings {
         }
     }
 
+    /// Those of the named interfaces that are no leg, in their order.
+    pub(crate) fn missing<'n>(&self, named: Option<&'n [Arc<str>]>) -> Vec<&'n str> {
+        let is_leg = |name: &str| self.legs.iter().any(|leg| *leg.name == *name);
+        let names = named.unwrap_or_default().iter().map(AsRef::as_ref);
+        names.filter(|name| !is_leg(name)).collect()
+    }
+
     /// The legs on which an address is announced: those whose connected prefix holds it; where none
     /// does (a prefix that a router sends here without a next hop), all of them. A pool that names
     /// interfaces is visible on no other.
@@ -164,6 +171,8 @@ mod tests {
         let named = ["lan".into(), "spare".into()];
         let host = Surroundings::of(&host(), Some(&named));
         assert_eq!(host.legs.len(), 1);
+        assert_eq!(host.missing(Some(&named)), ["spare"]);
+        assert!(host.missing(None).is_empty());
         assert_eq!(host.host.interfaces.len(), 4, "the allocator avoids every address of the host");
     }
 }

@@ -127,10 +127,7 @@ fn daemon(control: &Control, outcome: &Outcome, disk: Option<&StateError>) -> Da
             "roadstead-router does not answer on its local socket; what is announced stays";
         conditions.push(wrong("RouterConnected", "NoAnswer", message.into()));
     }
-    if control.surroundings.legs.is_empty() {
-        let message = "no interface to announce on: see [speaker] interfaces";
-        conditions.push(wrong("LegsFound", "NoLeg", message.into()));
-    }
+    conditions.extend(legs_found(control));
     conditions.extend(outcome.passed_over.iter().map(|(pool, refusals)| used(pool, refusals)));
     DaemonStatus {
         name: "speaker".into(),
@@ -139,6 +136,20 @@ fn daemon(control: &Control, outcome: &Outcome, disk: Option<&StateError>) -> Da
         generation: control.snapshot.generation,
         conditions,
     }
+}
+
+/// Every interface that is named is wanted: one that is missing is waited for, and told.
+fn legs_found(control: &Control) -> Option<Condition> {
+    let (named, host) = (&control.config.speaker.interfaces, &control.surroundings);
+    if host.legs.is_empty() {
+        let message = "no interface to announce on: see [speaker] interfaces";
+        return Some(wrong("LegsFound", "NoLeg", message.into()));
+    }
+    let missing = host.missing(named.as_deref()).join(", ");
+    let message = format!(
+        "nothing is announced on {missing}: [speaker] interfaces names it, and it is not there, has no carrier or no address"
+    );
+    (!missing.is_empty()).then(|| wrong("LegsFound", "LegMissing", message))
 }
 
 /// A pool that holds addresses of somebody around: it works without them.

@@ -316,6 +316,16 @@ async fn a_reload_takes_effect_and_a_lost_speaker_is_told() {
     assert_eq!((&*status.legs[0].name, status.legs[0].attached), ("eth0", true));
 }
 
+#[tokio::test]
+async fn an_interface_that_is_named_and_missing_is_told() {
+    let bench = Bench::serving().await;
+    let mut config = config(bench.directory.path());
+    config.router.interfaces = Some(vec!["eth0".into(), "ens99".into()]);
+    bench.config.send_replace(Arc::new(config));
+    let told = complaint(&bench, "LegMissing", true).await;
+    assert!(told.starts_with("no packet is taken on ens99: "), "{told}");
+}
+
 /// The last plan stays in the maps, and reaches no packet.
 #[tokio::test]
 async fn a_router_without_a_leg_says_that_nothing_is_programmed() {
