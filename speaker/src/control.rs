@@ -120,12 +120,20 @@ impl Control {
         orphans.into_iter().map(|(service, address)| format!("{service} ({address})")).collect()
     }
 
-    /// Whether nothing answers for any address, neither the announcer nor the kernel's program, as
-    /// far as both have told.
+    /// Whether nothing answers for any address: our sockets are silent, the assignments published
+    /// last let the kernel answer for nothing, and the router has applied them. What it said before
+    /// it did is no proof: it may just then be carrying out the ones before.
     pub(crate) fn is_silent(&self) -> bool {
-        let programmed = self.heard.programmed.as_deref();
-        let mut answering = programmed.into_iter().flat_map(|programmed| &programmed.answering);
-        answering.all(|answering| answering.legs.is_empty())
+        let asked = self.assignments.current();
+        let kernel = match self.heard.programmed.as_deref() {
+            Some(said) => {
+                said.applied >= asked.generation
+                    && said.answering.iter().all(|answering| answering.legs.is_empty())
+            }
+            None => !self.config.speaker.require_ready || asked.vips.is_empty(),
+        };
+        kernel
+            && asked.vips.iter().all(|vip| vip.answer_on.is_empty())
             && self.wire.values().all(|wire| *wire != Wire::Announced)
     }
 

@@ -6,6 +6,7 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 use roadstead_daemon::publish::{Published, published, run_number};
 use roadstead_model::{
     Family, Location, Problem, Protocol, ServiceKey, SourceName,
+    local::{Answering, Programmed},
     object::{AddressRequest, Families, Service, ServicePort, SourceRanges, TrafficPolicy},
     snapshot::SourceState,
 };
@@ -252,6 +253,39 @@ fn what_the_ledger_got_through_is_announced_over_a_crash_whatever_became_of_the_
     assert!(machine.control.as_ref().unwrap().store.is_behind(), "the answers were written");
     machine.start();
     assert_eq!(answered(&machine.settle()), ["192.0.2.10"]);
+}
+
+/// A router that was asked to answer and has not said yet that it does may do so any moment.
+#[test]
+fn silent_is_what_the_router_has_applied() {
+    let mut machine = Machine::new();
+    machine.read_sources();
+    machine.toggle("web");
+    let asked = machine.settle();
+    assert!(asked.vips.iter().any(|vip| !vip.answer_on.is_empty()), "{asked:?}");
+    let heard = |applied, answering: &[Answering]| Heard {
+        programmed: Some(Arc::new(Programmed {
+            applied,
+            answering: answering.to_vec(),
+            ..Programmed::default()
+        })),
+        connected: true,
+    };
+    let before = asked.generation - 1;
+    let control = machine.control.as_mut().unwrap();
+    (control.heard, control.drained) = (heard(before, &[]), true);
+    let drained = machine.settle().generation;
+    let answering = Answering { address: [192, 0, 2, 10].into(), legs: vec!["eth0".into()] };
+    for (applied, answering, silent) in [
+        (before, vec![], false),
+        (asked.generation, vec![answering.clone()], false),
+        (drained, vec![answering], false),
+        (drained, vec![], true),
+    ] {
+        let control = machine.control.as_mut().unwrap();
+        control.heard = heard(applied, &answering);
+        assert_eq!(control.is_silent(), silent, "{applied} {answering:?}");
+    }
 }
 
 fn answered(said: &Assignments) -> Vec<String> {
