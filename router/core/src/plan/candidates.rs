@@ -143,7 +143,7 @@ impl<'a> Pools<'a> {
         family: Family,
     ) -> Result<&Pool, Nobody> {
         if let Some(endpoints) = inputs.snapshot.endpoints.get(&service.key)
-            && ready(endpoints, family).next().is_none()
+            && taking(endpoints, family).next().is_none()
         {
             return Err(Nobody::NoEndpoints);
         }
@@ -187,8 +187,8 @@ impl<'a> Pools<'a> {
         Ok(candidates)
     }
 
-    /// Nodes with ready local endpoints: by EndpointSlices where there are any, and by
-    /// `healthCheckNodePort`, whose 503 means that a node has none.
+    /// Nodes with local endpoints: by EndpointSlices where there are any, and by
+    /// `healthCheckNodePort`, whose 503 means that a node has no ready one.
     fn local_candidates(
         &self,
         inputs: &Inputs<'_>,
@@ -198,10 +198,10 @@ impl<'a> Pools<'a> {
     ) -> Result<Vec<Candidate>, Nobody> {
         let mut candidates = pool.candidates.clone();
         if let Some(endpoints) = inputs.snapshot.endpoints.get(&service.key) {
-            let ready = ready_by_node(endpoints, family);
+            let endpoints = taking_by_node(endpoints, family);
             candidates.retain_mut(|candidate| {
                 let name = &self.nodes.rows[candidate.row].node.name;
-                candidate.weight = ready.get(&**name).copied().unwrap_or(0);
+                candidate.weight = endpoints.get(&**name).copied().unwrap_or(0);
                 candidate.weight > 0
             });
             if candidates.is_empty() {
@@ -368,22 +368,28 @@ impl Choice {
     }
 }
 
-/// The endpoints that take what comes to a VIP of this family: a node forwards within a family.
-fn ready(endpoints: &Endpoints, family: Family) -> impl Iterator<Item = &Endpoint> {
+/// The endpoints that take what comes to a VIP of this family, for a node forwards within a family:
+/// the ready ones, or, where there is none, those that serve although they terminate, as kube-proxy
+/// has it (KEP-1669).
+pub(super) fn taking(endpoints: &Endpoints, family: Family) -> impl Iterator<Item = &Endpoint> {
     let of_family = move |endpoint: &&Endpoint| Family::of(endpoint.address) == family;
-    endpoints.endpoints.iter().filter(|endpoint| endpoint.ready).filter(of_family)
+    let all = || endpoints.endpoints.iter().filter(of_family);
+    let any_ready = all().any(|endpoint| endpoint.ready);
+    let last_resort = |endpoint: &Endpoint| endpoint.serving && endpoint.terminating;
+    all().filter(move |end| if any_ready { end.ready } else { last_resort(end) })
 }
 
-/// Ready endpoints by node name; an endpoint that names no node says nothing about one.
-fn ready_by_node(endpoints: &Endpoints, family: Family) -> BTreeMap<&str, u32> {
-    let mut ready = BTreeMap::new();
+/// How many endpoints each node has for this family, by its name; an endpoint that names no node
+/// says nothing about one.
+fn taking_by_node(endpoints: &Endpoints, family: Family) -> BTreeMap<&str, u32> {
+    let mut count = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    for endpoint in self::ready(endpoints, family) {
+    for endpoint in taking(endpoints, family) {
         if let Some(node) = &endpoint.node
             && seen.insert(endpoint.address)
         {
-            *ready.entry(&**node).or_default() += 1;
+            *count.entry(&**node).or_default() += 1;
         }
     }
-    ready
+    count
 }

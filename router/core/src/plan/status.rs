@@ -260,14 +260,17 @@ fn skipped_ports(service: &Service) -> Option<Condition> {
         .then(|| Condition::new("PortsServed", ConditionStatus::False, reason, message))
 }
 
-/// Full NAT hides the client from the pod, although policy Local promises its address.
+/// Full NAT hides the client from the node and the pod: from policy Local, which promises its address,
+/// and from kube-proxy's own affinity, which goes by it.
 fn client_address(service: &Service) -> Option<Condition> {
-    (service.traffic_policy == TrafficPolicy::Local).then(|| {
-        Condition::new(
-            "ClientAddressPreserved",
-            ConditionStatus::False,
-            "Nat",
-            "mode nat replaces the client's address: externalTrafficPolicy Local chooses nodes with ready endpoints, but pods see an address of this edge host",
-        )
-    })
+    let local = (service.traffic_policy == TrafficPolicy::Local).then_some(
+        "externalTrafficPolicy Local chooses nodes with ready endpoints, but pods see an address of this edge host",
+    );
+    let affinity = service.affinity.map(|_| {
+        "sessionAffinity ClientIP keeps a client on its node, but kube-proxy there sees an address of this edge host and may send all clients to one pod"
+    });
+    let touched: Vec<&str> = local.into_iter().chain(affinity).collect();
+    let message = format!("mode nat replaces the client's address: {}", touched.join("; "));
+    (!touched.is_empty())
+        .then(|| Condition::new("ClientAddressPreserved", ConditionStatus::False, "Nat", message))
 }

@@ -16,6 +16,7 @@ use siphasher::sip::SipHasher13;
 
 use super::{
     Inputs,
+    candidates::taking,
     nodes::{Nodes, Row, Standing},
     serving::{port_of, servable},
 };
@@ -97,8 +98,8 @@ impl<'a> Gathered<'a> {
                 Rc::clone(self.shared.entry(source.clone()).or_insert_with(of_source))
             }
             TrafficPolicy::Local => {
-                let ready = ready_nodes(inputs, service);
-                Rc::new(Candidates::of(nodes, source, ready.as_ref()))
+                let named = nodes_with_endpoints(inputs, service);
+                Rc::new(Candidates::of(nodes, source, named.as_ref()))
             }
         }
     }
@@ -192,11 +193,13 @@ impl<'a> Candidates<'a> {
     }
 }
 
-/// The nodes with ready endpoints of a Service; `None` where no EndpointSlice is known.
-fn ready_nodes<'a>(inputs: &Inputs<'a>, service: &Service) -> Option<BTreeSet<&'a str>> {
+/// The nodes with endpoints that take new connections of a Service, over either family; `None` where
+/// no EndpointSlice is known.
+fn nodes_with_endpoints<'a>(inputs: &Inputs<'a>, service: &Service) -> Option<BTreeSet<&'a str>> {
     let endpoints = inputs.snapshot.endpoints.get(&service.key)?;
-    let ready = endpoints.endpoints.iter().filter(|endpoint| endpoint.ready);
-    Some(ready.filter_map(|endpoint| endpoint.node.as_deref()).collect())
+    let families = [Family::V4, Family::V6].into_iter();
+    let taking = families.flat_map(|family| taking(endpoints, family));
+    Some(taking.filter_map(|endpoint| endpoint.node.as_deref()).collect())
 }
 
 fn fails(row: &Row) -> bool {

@@ -14,12 +14,14 @@ use crate::{
     maps::{BackendMode, FrontendKey, NextHop, Op, Snat},
 };
 
+mod client_address;
 mod duplicates;
 mod families;
 mod permitted;
 mod ranges;
 mod scale;
 mod subjects;
+mod terminating;
 
 const HTTP: PortClaim = PortClaim { protocol: Protocol::Tcp, port: 80 };
 const WEB: [(Protocol, u16, Option<u16>); 1] = [(Protocol::Tcp, 80, Some(30_080))];
