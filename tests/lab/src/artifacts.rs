@@ -2,16 +2,19 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, umount2};
 
 use crate::netns::is_stale;
 
 /// One directory per lab, named like its namespaces. Short, for Unix sockets have 107 bytes.
 const RUN_DIR: &str = "/run/roadstead-lab";
+/// Most labs of one name that outlive their process.
+const MOST_CLAIMED: u32 = 100;
 
 /// The directory of one lab, removed on drop with every mount inside.
 #[derive(Debug)]
@@ -51,6 +54,28 @@ pub fn remove_stale() {
             remove(&entry.path());
         }
     }
+}
+
+/// Takes the first of the names `STEM1`, `STEM2`, … that no lab has, by its directory: for a lab
+/// that outlives its process.
+pub fn claim(stem: &str) -> Result<String> {
+    fs::create_dir_all(RUN_DIR).with_context(|| format!("cannot make {RUN_DIR} (run as root)"))?;
+    for number in 1..MOST_CLAIMED {
+        let name = format!("{stem}{number}");
+        match fs::create_dir(Path::new(RUN_DIR).join(&name)) {
+            Ok(()) => return Ok(name),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot make {name}")),
+        }
+    }
+    bail!("{MOST_CLAIMED} labs named {stem} run already")
+}
+
+/// The names of labs that begin like this.
+pub fn names(stem: &str) -> Vec<String> {
+    let entries = fs::read_dir(RUN_DIR).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(stem)).collect()
 }
 
 /// Removes the directory of one lab by its prefix.

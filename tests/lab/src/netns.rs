@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     thread,
@@ -116,9 +117,15 @@ fn programs_inside(namespace: &Path) -> Vec<Pid> {
 /// Whether a name is a lab's (`rs-PID-…`) and that process is gone.
 pub fn is_stale(name: &str) -> bool {
     let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-    owner
-        .and_then(|pid| pid.parse::<u32>().ok())
-        .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    owner.and_then(|pid| pid.parse::<u32>().ok()).is_some_and(|pid| !is_process(pid))
+}
+
+/// Whether there is such a process. `/proc/N` is there for every thread too (proc(5)), and a
+/// thread of somebody else's is no lab.
+fn is_process(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    group.is_some_and(|group| group.trim() == pid.to_string())
 }
 
 /// The start of the names of a lab of this process.
@@ -134,7 +141,23 @@ fn bind(source: &str, target: &Path) -> Result<()> {
 /// Unmounts and deletes; both may fail where a removal was half done before, and that is fine.
 fn remove(path: &Path) {
     let _ = umount2(path, MntFlags::MNT_DETACH);
-    drop(fs::remove_file(path));
+    if fs::remove_file(path).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy) {
+        drop(in_new_thread(|| remove_covered(path)));
+    }
+}
+
+/// Deletes a name whose mount lies below another on the whole directory, where no path leads to it:
+/// `ip netns add` mounts the directory on itself. In mounts of its own the calling thread takes off
+/// what covers it; the name's deletion then ends its mounts everywhere.
+fn remove_covered(path: &Path) -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS).context("cannot have mounts of its own")?;
+    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
+        .context("cannot keep its mounts to itself")?;
+    for place in [Path::new(NETNS_DIR), path] {
+        while umount2(place, MntFlags::MNT_DETACH).is_ok() {}
+    }
+    fs::remove_file(path).with_context(|| format!("cannot delete {}", path.display()))
 }
 
 /// A namespace belongs to a thread: a fresh one leaves the caller's where it is.

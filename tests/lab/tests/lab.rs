@@ -1,16 +1,25 @@
 //! The lab, tried on itself with the kernel's own tools: no daemon takes part.
 
 use std::{
+    fs,
     net::SocketAddr,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+    sys::signal::Signal,
+    unistd::gettid,
+};
 use roadstead_lab::{
-    Capture, Host, Lab, Load, Node, Supervisor, Topology, eventually,
+    Capture, Host, Lab, Load, Node, Supervisor, Topology, artifacts, eventually,
     impair::Direction,
-    netns, presets,
+    netns::{self, Namespace},
+    presets,
     process::Program,
     wire::{Rules, Wire},
 };
@@ -22,7 +31,7 @@ fn ping(from: &Host, to: &str) -> Result<String> {
 }
 
 fn namespaces(prefix: &str) -> Result<usize> {
-    let names = std::fs::read_dir("/run/netns")?.flatten();
+    let names = fs::read_dir("/run/netns")?.flatten();
     Ok(names.filter(|name| name.file_name().to_string_lossy().starts_with(prefix)).count())
 }
 
@@ -68,13 +77,60 @@ fn dropping_a_lab_leaves_nothing() -> Result<()> {
 }
 
 #[test]
+fn labs_that_outlive_their_process_have_names_of_their_own() -> Result<()> {
+    let stem = format!("lab-claim-{}-", std::process::id());
+    let (one, two) = (artifacts::claim(&stem)?, artifacts::claim(&stem)?);
+    ensure!((&one, &two) == (&format!("{stem}1"), &format!("{stem}2")), "{one} and {two}");
+    artifacts::remove_prefix(&one);
+    ensure!(artifacts::names(&stem) == [two.clone()], "{:?}", artifacts::names(&stem));
+    ensure!(artifacts::claim(&stem)? == one, "a name that was given up is free");
+    artifacts::names(&stem).iter().for_each(|name| artifacts::remove_prefix(name));
+    ensure!(artifacts::names(&stem).is_empty(), "{:?} are left", artifacts::names(&stem));
+    Ok(())
+}
+
+#[test]
 fn only_names_of_dead_processes_are_stale() {
     let own = netns::prefix(0);
     assert!(!netns::is_stale(&format!("{own}-edge")));
     // Above the kernel's largest PID_MAX_LIMIT of 2^22, so it cannot run.
     assert!(netns::is_stale("rs-4194999-0-edge"));
-    assert!(!netns::is_stale("rs-demo-edge"));
+    assert!(!netns::is_stale("rs-demo1-edge"));
     assert!(!netns::is_stale("cni-1234"));
+}
+
+/// Every thread has an entry in /proc, and may have got the number of a process that is gone.
+#[test]
+fn a_thread_with_the_number_of_a_dead_process_is_no_lab() {
+    thread::scope(|scope| {
+        let number = scope.spawn(|| {
+            let number = gettid();
+            (number, netns::is_stale(&format!("rs-{number}-0-edge")))
+        });
+        let (number, is_stale) = number.join().expect("the thread ends");
+        assert!(is_stale, "thread {number} is taken for a lab");
+    });
+}
+
+/// `ip netns add` mounts the folder of names on itself: what was mounted before lies below.
+#[test]
+fn a_name_below_another_mount_is_removed() -> Result<()> {
+    let name = format!("covered-{}", std::process::id());
+    let path = Path::new("/run/netns").join(&name);
+    let in_mounts_of_its_own = || {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+        std::mem::forget(Namespace::new(&name)?);
+        let (dir, bind) = ("/run/netns", MsFlags::MS_BIND);
+        mount(Some(dir), dir, None::<&str>, bind, None::<&str>)?;
+        ensure!(fs::remove_file(&path).is_err(), "nothing covers {name}");
+        netns::remove_all(&name);
+        ensure!(!path.exists(), "{name} is left");
+        Ok(())
+    };
+    let outcome = thread::scope(|scope| scope.spawn(in_mounts_of_its_own).join());
+    outcome.map_err(|_| anyhow!("the thread panicked"))?
 }
 
 #[test]
@@ -181,7 +237,7 @@ fn a_supervisor_starts_again_what_was_killed() -> Result<()> {
     ensure!(!status.success() && supervisor.starts() == 2 && supervisor.pid()? != first);
     let last = supervisor.pid()?;
     supervisor.stop();
-    let gone = !std::path::Path::new(&format!("/proc/{last}")).exists();
+    let gone = !Path::new(&format!("/proc/{last}")).exists();
     ensure!(gone, "{last} outlived its supervisor");
     Ok(())
 }

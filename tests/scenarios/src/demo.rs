@@ -14,7 +14,7 @@ use roadstead_lab::{Topology, presets};
 
 use crate::World;
 
-/// Prefix of the namespaces that `--keep` leaves.
+/// What the names of demos begin with that `--keep` leaves: [`roadstead_lab::artifacts::claim`].
 pub const KEPT: &str = "rs-demo";
 
 /// The pools.
@@ -100,11 +100,12 @@ impl Demo {
     pub fn leave_running(self) {
         let web = self.vip("web", true).map_or_else(|_| "VIP".to_owned(), |vip| vip.to_string());
         let World { edge, nodes, lab } = self.world;
+        let kept = lab.prefix();
         let config = edge.config();
         let program = roadstead_lab::process::built("roadstead").unwrap_or_default();
         println!("\nEverything is left running. To look inside:\n{}", lab.how_to_look_inside());
         println!(
-            "  ask as the client:    nsenter --net=/run/netns/{KEPT}-client curl http://{web}/"
+            "  ask as the client:    nsenter --net=/run/netns/{kept}-client curl http://{web}/"
         );
         println!(
             "  status:               {} status --config {}",
@@ -118,7 +119,7 @@ impl Demo {
             config.display()
         );
         println!(
-            "  nobody starts them again but you:\n    nsenter --net=/run/netns/{KEPT}-edge {}-speaker --config {} &",
+            "  nobody starts them again but you:\n    nsenter --net=/run/netns/{kept}-edge {}-speaker --config {} &",
             program.display(),
             config.display()
         );

@@ -153,7 +153,7 @@ impl Edge {
         let program = Program::new(&name, built(&name)?, &self.logs)
             .arg("--config")
             .arg(self.config().display().to_string())
-            .env("RUST_LOG", self.log_level);
+            .env("ROADSTEAD_LOG", self.log_level);
         let started = Supervisor::start(program, self.host.namespace().clone())?;
         *self.slot(daemon) = Some(started);
         Ok(())

@@ -22,8 +22,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.remove {
-        remove(KEPT);
-        println!("nothing of the demo is left");
+        remove_kept();
         return ExitCode::SUCCESS;
     }
     match run(arguments.keep) {
@@ -40,8 +39,7 @@ fn main() -> ExitCode {
 fn run(keep: bool) -> Result<bool> {
     let mut topology = demo::topology();
     if keep {
-        remove(KEPT);
-        topology = topology.named(KEPT);
+        topology = topology.named(&artifacts::claim(KEPT)?);
     }
     let mut demo = Demo::build(&topology)?;
     clean_up_on_interrupt(demo.prefix().to_owned())?;
@@ -50,6 +48,13 @@ fn run(keep: bool) -> Result<bool> {
         demo.leave_running();
     }
     Ok(held)
+}
+
+/// Every demo that was kept, by whoever.
+fn remove_kept() {
+    let kept = artifacts::names(KEPT);
+    kept.iter().for_each(|prefix| remove(prefix));
+    println!("{} removed; nothing of the demo is left", kept.len());
 }
 
 fn remove(prefix: &str) {
