@@ -42,6 +42,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("libbpf-sys", &["roadstead-router-bpf"]),
     ("libbpf-cargo", &["roadstead-router-bpf"]),
     ("config", &["roadstead-config"]),
+    ("snow", &["roadstead-link"]),
 ];
 
 /// Which of our packages each may use (build and normal dependencies).
@@ -50,6 +51,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
     ("roadstead-config", &["roadstead-model"]),
     ("roadstead-watch", &["roadstead-model"]),
     ("roadstead-daemon", &["roadstead-model", "roadstead-config"]),
+    ("roadstead-link", &[]),
     ("roadstead-sys", &[]),
     ("roadstead-netlink", &[]),
     ("roadstead-wire", &["roadstead-model"]),
@@ -63,6 +65,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "roadstead-config",
             "roadstead-watch",
             "roadstead-daemon",
+            "roadstead-link",
             "roadstead-sys",
             "roadstead-netlink",
             "roadstead-wire",
@@ -89,6 +92,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "roadstead-config",
             "roadstead-watch",
             "roadstead-daemon",
+            "roadstead-link",
             "roadstead-sys",
             "roadstead-netlink",
         ],
