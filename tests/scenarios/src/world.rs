@@ -4,7 +4,7 @@ use std::{
     io::{self, Write},
     net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{PoisonError, RwLock, RwLockReadGuard},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
@@ -203,12 +203,17 @@ pub fn beside_others() -> RwLockReadGuard<'static, ()> {
     TURN.read().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Held by what is no [`World`] and wants the machine for itself, as [`scenario_alone`] does.
+pub fn beside_nobody() -> RwLockWriteGuard<'static, ()> {
+    TURN.write().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// As [`scenario`], while no other scenario of this program runs.
 pub fn scenario_alone(
     build: impl FnOnce() -> Result<World>,
     body: impl FnOnce(&mut World) -> Result<()>,
 ) -> Result<()> {
-    let _turn = TURN.write().unwrap_or_else(PoisonError::into_inner);
+    let _turn = beside_nobody();
     play(build, body)
 }
 

@@ -5,7 +5,7 @@ use anyhow::{Result, anyhow};
 use crate::{
     kube::{
         kubectl::Kubectl,
-        node::KubeNode,
+        node::{KubeNode, ProxyMode},
         objects::Labels,
         plane::{self, Plane},
         pod::Pod,
@@ -13,6 +13,17 @@ use crate::{
     presets,
     topology::{Lab, Topology},
 };
+
+/// Further flags of the components; of two for the same thing the later one counts.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// Of kube-apiserver.
+    pub api: Vec<String>,
+    /// Of kube-controller-manager.
+    pub controllers: Vec<String>,
+    /// Of every kube-proxy.
+    pub proxy: Vec<String>,
+}
 
 /// A cluster of Kubernetes in a lab that it does not own: drop it before the lab.
 #[derive(Debug)]
@@ -32,7 +43,12 @@ impl Cluster {
     /// Starts the control plane and `nodes` nodes of a lab of [`Self::topology`], and waits until
     /// all of it works.
     pub fn start(lab: &Lab, nodes: u8) -> Result<Self> {
-        let mut plane = Plane::start(lab)?;
+        Self::start_with(lab, nodes, Flags::default())
+    }
+
+    /// The same with further flags.
+    pub fn start_with(lab: &Lab, nodes: u8, flags: Flags) -> Result<Self> {
+        let mut plane = Plane::start_with(lab, flags)?;
         let started = (1..=nodes).map(|number| KubeNode::start(lab, &plane, number));
         let mut nodes = started.collect::<Result<Vec<_>>>()?;
         for node in &nodes {
@@ -44,6 +60,29 @@ impl Cluster {
         Ok(Self { nodes, plane })
     }
 
+    /// Takes in one more node of the lab, prepared in this mode: the others know the way to its
+    /// pods and it to theirs, but it has no Node object and no kube-proxy yet. Returns its number.
+    pub fn prepare_node(&mut self, lab: &Lab, mode: ProxyMode) -> Result<u8> {
+        let number = u8::try_from(self.nodes.len())? + 1;
+        let node = KubeNode::prepare(lab, &self.plane, number, mode)?;
+        for other in &self.nodes {
+            node.reach_pods_of(other)?;
+            other.reach_pods_of(&node)?;
+        }
+        self.nodes.push(node);
+        Ok(number)
+    }
+
+    /// The node that came last leaves: [`KubeNode::leave`]. Its pods are the caller's.
+    pub fn remove_last_node(&mut self) -> Result<()> {
+        self.nodes.pop().map_or(Ok(()), |mut node| node.leave(&self.plane))
+    }
+
+    /// How many nodes there are.
+    pub fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The control plane.
     pub fn plane(&self) -> &Plane {
         &self.plane
@@ -52,6 +91,11 @@ impl Cluster {
     /// The control plane, to be ended and started again.
     pub fn plane_mut(&mut self) -> &mut Plane {
         &mut self.plane
+    }
+
+    /// The nodes.
+    pub fn nodes(&self) -> &[KubeNode] {
+        &self.nodes
     }
 
     /// kubectl as the test itself.

@@ -76,7 +76,7 @@ impl Get<'_> {
     }
 }
 
-fn connector(trust: &CertificateDer<'static>) -> Result<TlsConnector> {
+pub(super) fn connector(trust: &CertificateDer<'static>) -> Result<TlsConnector> {
     let mut roots = RootCertStore::empty();
     roots.add(trust.clone())?;
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -13,12 +13,17 @@
 //! | [`assets`] | where the programs are |
 //! | [`authority`], [`identity`], [`kubeconfig`] | certificates, who may ask, how a client is told |
 //! | [`plane`] | the control plane of a host |
+//! | [`access`] | the daemons as clients: their roles, tokens, kubeconfigs |
+//! | [`api`] | thousands of objects at once |
 //! | [`kubectl`], [`objects`] | objects written and read back |
 //! | [`node`], [`pod`] | a node with its kube-proxy, pods as processes |
+//! | [`kubelet`] | pods of Deployments placed on nodes, started, ended |
 //! | [`cluster`] | all of it in one lab |
 //! | [`https`] | single questions to the API and to kube-proxy |
 //! | [`shared`] | one cluster for several tests of a program |
 
+pub mod access;
+pub mod api;
 pub mod assets;
 pub mod authority;
 pub mod cluster;
@@ -26,16 +31,19 @@ pub mod https;
 pub mod identity;
 pub mod kubeconfig;
 pub mod kubectl;
+pub mod kubelet;
 pub mod node;
 pub mod objects;
 pub mod plane;
 pub mod pod;
 pub mod shared;
 
-pub use cluster::Cluster;
+pub use api::Api;
+pub use cluster::{Cluster, Flags};
 pub use identity::Identity;
 pub use kubectl::Kubectl;
-pub use node::KubeNode;
+pub use kubelet::Kubelet;
+pub use node::{KubeNode, ProxyMode};
 pub use plane::Plane;
 pub use pod::Pod;
 pub use shared::Shared;

@@ -27,7 +27,26 @@ use crate::{
 const HEALTH: u16 = 10256;
 const READY: Duration = Duration::from_secs(60);
 
-/// A node with a real kube-proxy in nftables mode. Dropped, kube-proxy is killed; what it wrote
+/// How kube-proxy tells the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyMode {
+    /// By nftables, the mode of the future.
+    Nftables,
+    /// By iptables, the default of Kubernetes; wants the package of that name.
+    Iptables,
+}
+
+impl ProxyMode {
+    /// The value of `--proxy-mode`.
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Nftables => "nftables",
+            Self::Iptables => "iptables",
+        }
+    }
+}
+
+/// A node with a real kube-proxy. Dropped, kube-proxy is killed; what it wrote
 /// into the kernel goes with the namespace.
 #[derive(Debug)]
 pub struct KubeNode {
@@ -39,19 +58,25 @@ pub struct KubeNode {
 }
 
 impl KubeNode {
-    /// The `number`-th node of a lab, from 1: writes its Node object and starts kube-proxy, which
-    /// comes up meanwhile: [`Self::wait_until_ready`].
+    /// The `number`-th node of a lab, from 1: writes its Node object and starts kube-proxy in
+    /// nftables mode, which comes up meanwhile: [`Self::wait_until_ready`].
     pub fn start(lab: &Lab, plane: &Plane, number: u8) -> Result<Self> {
+        let mut node = Self::prepare(lab, plane, number, ProxyMode::Nftables)?;
+        node.register(plane)?;
+        node.start_proxy()?;
+        Ok(node)
+    }
+
+    /// The same before it has joined its cluster: no Node object ([`Self::register`]), and no
+    /// kube-proxy ([`Self::start_proxy`]).
+    pub fn prepare(lab: &Lab, plane: &Plane, number: u8, mode: ProxyMode) -> Result<Self> {
         let host = lab.node(number)?.clone();
         let networks = PodNetworks { node: number };
         let forwarding = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
         forwarding.iter().try_for_each(|path| host.sysctl(path, "1"))?;
-        let program = proxy(lab, plane, &host)?;
+        let program = proxy(lab, plane, &host, mode)?;
         let (pods, proxy) = (AtomicU8::new(0), None);
-        let mut node = Self { host, networks, pods, program, proxy };
-        node.register(plane)?;
-        node.start_proxy()?;
-        Ok(node)
+        Ok(Self { host, networks, pods, program, proxy })
     }
 
     /// The host.
@@ -82,18 +107,30 @@ impl KubeNode {
     /// Starts a pod that answers on [`super::pod::PORT`] with its name, and makes it known to the
     /// API as running and ready. The name is the lab's: no two nodes may use it at once.
     pub fn run_pod(&self, lab: &Lab, plane: &Plane, name: &str, labels: Labels) -> Result<Pod> {
-        let index = self.pods.fetch_add(1, Ordering::Relaxed);
-        ensure!(index < 200, "{} has had 200 pods", self.name());
-        let pod = Pod::start(lab, &self.host, self.networks, index, name)?;
+        let pod = self.start_pod(lab, name)?;
         let known = objects::pod(name, self.name(), labels, &pod.addresses(), true);
         plane.kubectl()?.apply_with_status(&known)?;
         Ok(pod)
+    }
+
+    /// Starts a pod of which the API is told by somebody else.
+    pub fn start_pod(&self, lab: &Lab, name: &str) -> Result<Pod> {
+        let index = self.pods.fetch_add(1, Ordering::Relaxed);
+        ensure!(index < 200, "{} has had 200 pods", self.name());
+        Pod::start(lab, &self.host, self.networks, index, name)
     }
 
     /// Starts kube-proxy after [`Self::kill_proxy`].
     pub fn start_proxy(&mut self) -> Result<()> {
         self.proxy = Some(self.program.start(self.host.namespace())?);
         Ok(())
+    }
+
+    /// Leaves its cluster: the Node object is deleted, kube-proxy ends, and its rules are taken out.
+    pub fn leave(&mut self, plane: &Plane) -> Result<()> {
+        plane.kubectl()?.run(&["delete", "node", self.name(), "--ignore-not-found"])?;
+        self.kill_proxy()?;
+        self.host.run(&["nft", "flush", "ruleset"]).map(drop)
     }
 
     /// kube-proxy dies without a word; its rules stay in the kernel.
@@ -125,7 +162,7 @@ impl KubeNode {
 }
 
 /// kube-proxy of a node, with the conntrack's limits of the machine left alone.
-fn proxy(lab: &Lab, plane: &Plane, host: &Host) -> Result<Program> {
+fn proxy(lab: &Lab, plane: &Plane, host: &Host, mode: ProxyMode) -> Result<Program> {
     let kubeconfig = lab.dir().join(format!("{}.kubeconfig", host.name()));
     plane.kubeconfig(&Identity::Proxy.token())?.write(&kubeconfig)?;
     let name = format!("kube-proxy-{}", host.name());
@@ -133,8 +170,9 @@ fn proxy(lab: &Lab, plane: &Plane, host: &Host) -> Result<Program> {
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
         .arg(format!("--hostname-override={}", host.name()))
         .arg(format!("--cluster-cidr={}", PodNetworks::ALL))
-        .args(["--proxy-mode=nftables", "--conntrack-max-per-core=0"])
-        .args(["--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0"]))
+        .args([&format!("--proxy-mode={}", mode.flag()), "--conntrack-max-per-core=0"])
+        .args(["--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0"])
+        .args(plane.flags().proxy.clone()))
 }
 
 impl Drop for KubeNode {

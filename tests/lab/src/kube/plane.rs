@@ -13,8 +13,10 @@ use nix::unistd::Pid;
 use crate::{
     host::Host,
     kube::{
+        api::Api,
         assets::component,
         authority::{Authority, TokenKeys},
+        cluster::Flags,
         https::{Get, Reply},
         identity::Identity,
         kubeconfig::Kubeconfig,
@@ -51,18 +53,24 @@ pub struct Plane {
     api: Option<Process>,
     etcd: Option<Process>,
     logs: PathBuf,
+    flags: Flags,
 }
 
 impl Plane {
     /// Starts it on the host [`HOST`] of a lab and waits until the API is ready. The
     /// controllers come up meanwhile: [`Self::wait_for_controllers`].
     pub fn start(lab: &Lab) -> Result<Self> {
+        Self::start_with(lab, Flags::default())
+    }
+
+    /// The same with further flags.
+    pub fn start_with(lab: &Lab, flags: Flags) -> Result<Self> {
         let host = lab.host(HOST)?.clone();
         let dir = lab.dir().join("kubernetes");
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let (authority, logs) = (Authority::new("lab authority")?, lab.logs());
         let (controllers, api, etcd) = (None, None, None);
-        let mut plane = Self { host, dir, authority, controllers, api, etcd, logs };
+        let mut plane = Self { host, dir, authority, controllers, api, etcd, logs, flags };
         plane.write_files()?;
         plane.start_etcd()?;
         plane.start_api()?;
@@ -73,6 +81,11 @@ impl Plane {
     /// The host.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// The flags that it was started with.
+    pub(crate) fn flags(&self) -> &Flags {
+        &self.flags
     }
 
     /// The address of the API server.
@@ -108,6 +121,12 @@ impl Plane {
     /// One question to the API, asked from a host with a token or without.
     pub fn ask(&self, from: &Host, path: &str, token: Option<&str>) -> Result<Reply> {
         Get { to: self.address()?, path, token, trust: Some(self.authority.der()) }.ask(from)
+    }
+
+    /// Many requests at once, as the test itself, which may do everything.
+    pub fn api(&self) -> Result<Api> {
+        let (to, trust) = (self.address()?, self.authority.der().clone());
+        Ok(Api::new(&self.host, to, trust, Identity::Admin.token()))
     }
 
     /// Waits until the controllers work: namespaces get their ServiceAccount.
@@ -150,7 +169,8 @@ impl Plane {
             .arg(format!("--root-ca-file={}", self.path("ca.crt")))
             .args(["--leader-elect=false", "--use-service-account-credentials", "--secure-port=0"])
             // Nodes without a kubelet send no heartbeats, and would be NotReady after a while.
-            .arg("--controllers=*,-node-lifecycle-controller,-taint-eviction-controller");
+            .arg("--controllers=*,-node-lifecycle-controller,-taint-eviction-controller")
+            .args(self.flags.controllers.clone());
         self.controllers = Some(program.start(self.host.namespace())?);
         Ok(())
     }
@@ -175,6 +195,7 @@ impl Plane {
             "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
         ];
         flags.extend(rest.map(str::to_owned));
+        flags.extend(self.flags.api.clone());
         Ok(flags)
     }
 
