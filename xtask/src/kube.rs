@@ -31,6 +31,14 @@ pub(crate) fn provide() -> Result<Option<String>> {
     }
 }
 
+/// As [`provide`], for a verb that can do nothing without them.
+pub(crate) fn require(verb: &str) -> Result<()> {
+    match provide()? {
+        Some(why) => bail!("`cargo xtask {verb}` cannot run: {why}"),
+        None => Ok(()),
+    }
+}
+
 /// On PATH, or where Go's own archive puts it.
 fn go() -> Option<PathBuf> {
     let unpacked = PathBuf::from("/usr/local/go/bin/go");

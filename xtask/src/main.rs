@@ -56,6 +56,9 @@ struct TestArguments {
 
 #[derive(Args)]
 struct DemoArguments {
+    /// Over a cluster: a real control plane, kube-proxies, kubectl
+    #[arg(long)]
+    kubernetes: bool,
     /// Leave everything running and print how to look inside
     #[arg(long, conflicts_with = "remove")]
     keep: bool,
@@ -104,12 +107,15 @@ fn run(arguments: Arguments) -> Result<()> {
         }
         Verb::Demo(demo) => {
             require_root("demo")?;
-            provide(Needs::DEMO)?;
+            provide(if demo.kubernetes { Needs::TEST } else { Needs::DEMO })?;
             show(&demo)
         }
         Verb::Bench(rest) => {
             require_root("bench")?;
             provide(Needs::BENCH)?;
+            if rest.rest.iter().any(|arg| arg == "--kubernetes") {
+                kube::require("bench --kubernetes")?;
+            }
             // What measures single packets, in the one package that may load programs.
             let examples = ["--package", "roadstead-router-bpf", "--examples"];
             Cargo::new(["build", "--release"]).args(examples).run()?;
@@ -132,7 +138,11 @@ fn show(demo: &DemoArguments) -> Result<()> {
     if !(demo.remove && built("debug", "demo").is_ok()) {
         Cargo::new(["build", "--workspace", "--bins", "--exclude", "xtask"]).run()?;
     }
-    let options = [(demo.keep, "--keep"), (demo.remove, "--remove")];
+    if demo.kubernetes && !demo.remove {
+        kube::require("demo --kubernetes")?;
+    }
+    let options =
+        [(demo.kubernetes, "--kubernetes"), (demo.keep, "--keep"), (demo.remove, "--remove")];
     let args: Vec<&str> = options.iter().filter(|(on, _)| *on).map(|(_, text)| *text).collect();
     run::program(&built("debug", "demo")?, &args)
 }

@@ -1,6 +1,10 @@
-//! The demo: the steps in their order, what each prints, and the summary.
+//! The demo: the steps in their order, what each prints, and the summary. Here over a directory of
+//! manifests; [`kubernetes`] has the one over a cluster.
 
 mod changes;
+pub mod kubernetes;
+mod loads;
+mod show;
 mod steps;
 mod table;
 
@@ -13,6 +17,9 @@ use anyhow::Result;
 use roadstead_lab::{Topology, presets};
 
 use crate::World;
+use show::Step;
+
+pub use show::Show;
 
 /// What the names of demos begin with that `--keep` leaves: [`roadstead_lab::artifacts::claim`].
 pub const KEPT: &str = "rs-demo";
@@ -32,11 +39,8 @@ const PICTURE: &str = "
                 192.0.2.3     192.0.2.2     203.0.113.101-103
 ";
 
-/// What one step found: a line for the summary.
-type Step = fn(&mut Demo) -> Result<String>;
-
 /// In the order of the show.
-const STEPS: &[(&str, Step)] = &[
+const STEPS: &[(&str, Step<Demo>)] = &[
     ("addresses are assigned and announced", steps::announced),
     ("the edge host alone answers ARP and NDP", steps::resolution),
     ("requests are spread over the nodes", steps::spread_v4),
@@ -66,38 +70,26 @@ impl Demo {
         Ok(Self { world, began })
     }
 
-    /// How the namespaces' names start.
-    pub fn prefix(&self) -> &str {
+    /// Puts a file of the demo's directory into the directory that the daemons watch.
+    fn put(&self, file: &str) -> Result<()> {
+        let text = std::fs::read_to_string(demo_dir().join(file))?;
+        let name = Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        println!("  + {file}");
+        self.world.edge.manifests.write(&name, &text)
+    }
+}
+
+impl Show for Demo {
+    fn prefix(&self) -> &str {
         self.world.lab.prefix()
     }
 
-    /// Shows every step, then the summary. Returns whether everything held.
-    pub fn show(&mut self) -> bool {
-        let mut lines = Vec::new();
-        let mut held = true;
-        for (number, (title, step)) in STEPS.iter().enumerate() {
-            println!("\n{}. {title}", number + 1);
-            let outcome = step(self);
-            held &= outcome.is_ok();
-            lines.push(match outcome {
-                Ok(line) => format!("  ok      {title}: {line}"),
-                Err(error) => {
-                    println!("  FAILED: {error:#}");
-                    format!("  FAILED  {title}: {error}")
-                }
-            });
-        }
-        println!("\nSummary, after {:.0} s", self.began.elapsed().as_secs_f32());
-        lines.iter().for_each(|line| println!("{line}"));
-        if !held {
-            println!("{}", self.world.explain_failure());
-        }
-        println!("\n{}", if held { "everything held" } else { "not everything held" });
-        held
+    fn play(&mut self) -> bool {
+        let began = self.began;
+        show::play(self, STEPS, began, |demo| demo.world.explain_failure())
     }
 
-    /// Keeps the network and the daemons; prints how to look inside and how to remove them.
-    pub fn leave_running(self) {
+    fn leave_running(self) {
         let web = self.vip("web", true).map_or_else(|_| "VIP".to_owned(), |vip| vip.to_string());
         let World { edge, nodes, lab } = self.world;
         let kept = lab.prefix();
@@ -127,14 +119,6 @@ impl Demo {
         println!("  remove it all:        cargo xtask demo --remove");
         std::mem::forget((edge, nodes));
         lab.leave_running();
-    }
-
-    /// Puts a file of the demo's directory into the directory that the daemons watch.
-    fn put(&self, file: &str) -> Result<()> {
-        let text = std::fs::read_to_string(demo_dir().join(file))?;
-        let name = Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        println!("  + {file}");
-        self.world.edge.manifests.write(&name, &text)
     }
 }
 

@@ -22,6 +22,11 @@ impl Kubectl {
         Ok(Self { host: host.clone(), program: component("kubectl")?, kubeconfig, home })
     }
 
+    /// How to run it by hand, on a host that reaches the server.
+    pub fn command_line(&self) -> String {
+        format!("{} --kubeconfig={}", self.program.display(), self.kubeconfig.display())
+    }
+
     /// Runs it, whatever its status.
     pub fn output(&self, args: &[&str]) -> Result<Output> {
         let line = self.line(args);

@@ -97,7 +97,9 @@ impl Kubelet {
             return Ok(());
         }
         running.pod.kill()?;
-        self.api.send(Request::delete(&path(&format!("/{name}")))).map(drop)
+        self.api.send(Request::delete(&path(&format!("/{name}"))))?;
+        self.running.remove(name);
+        Ok(())
     }
 }
 

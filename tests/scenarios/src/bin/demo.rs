@@ -6,11 +6,14 @@ use std::{process::ExitCode, thread};
 use anyhow::Result;
 use clap::Parser;
 use roadstead_lab::{artifacts, netns};
-use roadstead_scenarios::demo::{self, Demo, KEPT};
+use roadstead_scenarios::demo::{self, Demo, KEPT, Show, kubernetes};
 
 #[derive(Parser)]
 #[command(name = "demo", about = "A small network in namespaces, and the job being done")]
 struct Arguments {
+    /// Over a cluster: a real control plane, kube-proxies, kubectl
+    #[arg(long)]
+    kubernetes: bool,
     /// Leave everything running and print how to look inside
     #[arg(long, conflicts_with = "remove")]
     keep: bool,
@@ -25,7 +28,7 @@ fn main() -> ExitCode {
         remove_kept();
         return ExitCode::SUCCESS;
     }
-    match run(arguments.keep) {
+    match run(&arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -36,14 +39,21 @@ fn main() -> ExitCode {
 }
 
 /// Whether everything held.
-fn run(keep: bool) -> Result<bool> {
-    let mut topology = demo::topology();
-    if keep {
+fn run(arguments: &Arguments) -> Result<bool> {
+    let mut topology = if arguments.kubernetes { kubernetes::topology() } else { demo::topology() };
+    if arguments.keep {
         topology = topology.named(&artifacts::claim(KEPT)?);
     }
-    let mut demo = Demo::build(&topology)?;
+    if arguments.kubernetes {
+        present(kubernetes::Demo::build(&topology)?, arguments.keep)
+    } else {
+        present(Demo::build(&topology)?, arguments.keep)
+    }
+}
+
+fn present(mut demo: impl Show, keep: bool) -> Result<bool> {
     clean_up_on_interrupt(demo.prefix().to_owned())?;
-    let held = demo.show();
+    let held = demo.play();
     if keep {
         demo.leave_running();
     }

@@ -9,7 +9,11 @@ use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use roadstead_lab::{Load, edge::DaemonName, eventually};
 
-use super::{Demo, table};
+use super::{
+    Demo,
+    loads::{Counted, Loads},
+    table,
+};
 use crate::{ask, world::SOON};
 
 /// How often each daemon is killed.
@@ -45,31 +49,22 @@ pub(super) fn kills(demo: &mut Demo) -> Result<String> {
     let (client, logs) = (world.client()?, world.lab.logs());
     let (v4, v6) = (demo.vip("web", true)?, demo.vip("web", false)?);
     let dns = demo.vip("dns", true)?;
-    let loads = [
-        ("new connections", Load::connect(SocketAddr::new(v4, 80)).rate(200)),
-        ("long connections", Load::keep_alive(SocketAddr::new(v6, 80), 20).rate(200)),
-        ("datagrams", Load::udp(SocketAddr::new(dns, 53), 16).rate(200)),
-    ];
-    let mut running = Vec::new();
-    for (name, load) in loads {
-        running.push((name, load.start(client, &logs)?));
-    }
+    let loads = Loads::start(
+        client,
+        &logs,
+        [
+            ("new connections", Load::connect(SocketAddr::new(v4, 80)).rate(200)),
+            ("long connections", Load::keep_alive(SocketAddr::new(v6, 80), 20).rate(200)),
+            ("datagrams", Load::udp(SocketAddr::new(dns, 53), 16).rate(200)),
+        ],
+    )?;
     for round in 1..=KILLS {
         for daemon in DaemonName::ALL {
             world.edge.restart(daemon, Signal::SIGKILL)?;
         }
         println!("    {round}. kill -9 of speaker and router; both run again");
     }
-    let (mut sent, mut lost) = (0, 0);
-    for (name, load) in running {
-        let report = load.finish()?;
-        println!(
-            "    {name:<17} {:>5} sent, {} lost, {} reset, {} moved; longest gap {} ms",
-            report.sent, report.lost, report.reset, report.moved, report.longest_gap_ms
-        );
-        report.all_answered()?;
-        (sent, lost) = (sent + report.sent, lost + report.failed());
-    }
+    let Counted { sent, lost } = loads.finish()?;
     Ok(format!("{} kills, {sent} requests, {lost} lost", 2 * KILLS))
 }
 

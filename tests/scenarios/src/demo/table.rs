@@ -10,6 +10,7 @@ pub(super) fn counts(head: &str, rows: &[(String, BTreeMap<String, u64>)]) -> St
     let columns: BTreeSet<&str> =
         rows.iter().flat_map(|(_, counts)| counts.keys().map(String::as_str)).collect();
     let width = rows.iter().map(|(name, _)| name.len()).chain([head.len()]).max().unwrap_or(0);
+    let wide = |column: &str| column.len().max(8);
     let mut text = format!("    {head:width$}");
     for column in &columns {
         let _ = write!(text, "  {column:>8}");
@@ -17,7 +18,8 @@ pub(super) fn counts(head: &str, rows: &[(String, BTreeMap<String, u64>)]) -> St
     for (name, counts) in rows {
         let _ = write!(text, "\n    {name:width$}");
         for column in &columns {
-            let _ = write!(text, "  {:>8}", counts.get(*column).copied().unwrap_or(0));
+            let count = counts.get(*column).copied().unwrap_or(0);
+            let _ = write!(text, "  {count:>0$}", wide(column));
         }
     }
     text
