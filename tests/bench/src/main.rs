@@ -9,10 +9,12 @@
 //! | [`packet`], [`live`] | nanoseconds per packet: the program alone, and with the stack around it |
 //! | [`scale`] | a manifest changed → packets follow; cold starts; memory |
 //! | [`flows`] | the flow table at a million flows |
+//! | [`kubernetes`] | `--kubernetes`: outside of a real cluster |
 #![forbid(unsafe_code)]
 
 mod document;
 mod flows;
+mod kubernetes;
 mod live;
 mod machine;
 mod packet;
@@ -26,11 +28,15 @@ use std::{process::ExitCode, time::Instant};
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 
+use document::Part;
 use report::Section;
 
 #[derive(Parser)]
 #[command(name = "bench", about = "Speed and memory beside the peers that Debian packages")]
 struct Arguments {
+    /// Outside of a real cluster, and nothing else
+    #[arg(long, conflicts_with = "only")]
+    kubernetes: bool,
     /// Only these subjects
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Subject>,
@@ -92,6 +98,23 @@ fn run(arguments: &Arguments) -> Result<()> {
     let effort = Effort { rounds, quick: arguments.quick };
     let machine = machine::describe()?;
     println!("{machine}\n");
+    let sections =
+        if arguments.kubernetes { over_a_cluster(effort)? } else { subjects(arguments, effort)? };
+    println!("{}", report::goals(&sections));
+    if arguments.write { document::write(part(arguments), &machine, &sections) } else { Ok(()) }
+}
+
+fn part(arguments: &Arguments) -> Part {
+    if arguments.kubernetes { Part::Kubernetes } else { Part::Peers }
+}
+
+fn over_a_cluster(effort: Effort) -> Result<Vec<Section>> {
+    let sections = kubernetes::measure(effort)?;
+    sections.iter().for_each(|section| println!("{section}"));
+    Ok(sections)
+}
+
+fn subjects(arguments: &Arguments, effort: Effort) -> Result<Vec<Section>> {
     let mut sections = Vec::new();
     for subject in Subject::value_variants() {
         if arguments.only.is_empty() || arguments.only.contains(subject) {
@@ -102,8 +125,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             sections.push(section);
         }
     }
-    println!("{}", report::goals(&sections));
-    if arguments.write { document::write(&machine, &sections) } else { Ok(()) }
+    Ok(sections)
 }
 
 fn measure(subject: Subject, effort: Effort) -> Result<Section> {

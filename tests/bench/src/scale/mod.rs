@@ -2,10 +2,10 @@
 
 mod change;
 mod cold;
-mod memory;
+pub(crate) mod memory;
 mod nodes;
 mod prober;
-mod socket;
+pub(crate) mod socket;
 mod tables;
 mod world;
 
