@@ -63,12 +63,21 @@ static __always_inline void flow_unanswered(const struct flow_key *key, const st
     event_send(key, flow, EVENT_UNANSWERED);
 }
 
+/* Whether the frontend still has the flow's NodePort: it may have been given another, or be another
+ * Service's by now. */
+static __always_inline bool flow_port_stands(const struct frontend *frontend,
+                                             const struct flow *flow)
+{
+    return flow->node_port == frontend->node_port;
+}
+
 /* A SYN on a flow that is there: sent again, or the client's port used again. */
 static __always_inline int flow_syn(const struct packet *packet, const struct frontend *frontend,
                                     const struct flow_key *key, struct flow *flow,
                                     const struct backend *backend)
 {
-    bool fits = select_fits(frontend, backend, flow->backend);
+    bool stands = flow_port_stands(frontend, flow);
+    bool fits = stands && select_fits(frontend, backend, flow->backend);
     if (flow_over(flow->state)) {
         if (!fits)
             return ANEW;
@@ -79,7 +88,7 @@ static __always_inline int flow_syn(const struct packet *packet, const struct fr
         return GOES_ON; /* the node answers with a challenge (RFC 5961) */
     if (!(flow->state & FLOW_ANSWERED) && packet->now != flow->last_seen)
         flow_unanswered(key, flow);
-    return fits || backend->mode == BACKEND_ACTIVE ? GOES_ON : ANEW;
+    return fits || (stands && backend->mode == BACKEND_ACTIVE) ? GOES_ON : ANEW;
 }
 
 /* An address that the host has lost is no source any more. */
@@ -133,8 +142,8 @@ static __always_inline void flow_seen(struct __sk_buff *skb, const struct packet
     flow_way_back(skb, reply);
 }
 
-/* Whether a flow that is free to move has a better place: its time is over, or its node is in doubt
- * and the table does without it. */
+/* Whether a flow that is free to move has a better place: its time is over, its NodePort is not the
+ * frontend's any more, or its node is in doubt and the table does without it. */
 static __always_inline bool flow_moves(const struct packet *packet, const struct frontend *frontend,
                                        const struct flow *flow, const struct reply *reply,
                                        const struct backend *backend)
@@ -143,8 +152,10 @@ static __always_inline bool flow_moves(const struct packet *packet, const struct
         return false;
     if (flow_expired(flow, reply, packet->protocol, packet->now))
         return true;
-    return packet->protocol == IPPROTO_UDP && backend->mode != BACKEND_ACTIVE &&
-           !select_fits(frontend, backend, flow->backend);
+    if (packet->protocol != IPPROTO_UDP)
+        return false;
+    return !flow_port_stands(frontend, flow) ||
+           (backend->mode != BACKEND_ACTIVE && !select_fits(frontend, backend, flow->backend));
 }
 
 static __always_inline int flow_attend_live(struct __sk_buff *skb, struct packet *packet,

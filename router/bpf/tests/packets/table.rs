@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use crate::{
     flow::{self, Translated},
-    frame::{ACK, FIN, RST, SYN, Tcp},
+    frame::{self, ACK, FIN, RST, SYN, Tcp},
     rig::{Leg, Rig, Verdict},
     world::{Backend, CLIENT_PORT, DNS, FAMILIES, Family, HTTP, V4},
 };
@@ -172,6 +172,36 @@ fn an_old_connections_place_is_taken_by_the_clients_next_syn() {
         let next = flow::half_open_tcp(&rig, &family, CLIENT_PORT);
         assert_eq!(next.node.ip(), family.nodes[other], "a closed connection's SYN chooses again");
         assert_eq!((rig.count("flows"), rig.count("replies")), (1, 1));
+    }
+}
+
+/// The frontend's NodePort changes, as when its address and port are another Service's by now: what
+/// is closed, not established yet, or a datagram goes to the new one, a connection stays.
+#[test]
+fn only_a_connection_keeps_a_node_port_that_its_frontend_has_no_more() {
+    const OTHER: u16 = 31_999;
+    for family in FAMILIES {
+        for (what, moves) in [("closed", true), ("half-open", true), ("established", false)] {
+            let mut rig = Rig::serving();
+            let before = match what {
+                "half-open" => flow::half_open_tcp(&rig, &family, CLIENT_PORT),
+                _ => flow::open_tcp(&rig, &family, CLIENT_PORT),
+            };
+            if what == "closed" {
+                exchange(&rig, &family, &before, Some(FIN | ACK), Some(FIN | ACK));
+            }
+            let http = rig.frontend(&family, HTTP, OTHER);
+            rig.put_frontend(family.vip_at(HTTP), frame::TCP, &http);
+            let next = flow::half_open_tcp(&rig, &family, CLIENT_PORT);
+            assert_eq!(next.node.port() == OTHER, moves, "{what}: {next:?}");
+            assert_eq!((rig.count("flows"), rig.count("replies")), (1, 1), "{what}");
+        }
+        let mut rig = Rig::serving();
+        let query = family.udp(&rig, DNS, b"?");
+        flow::forwarded(&rig, &family, &query);
+        rig.put_frontend(family.vip_at(DNS), frame::UDP, &rig.frontend(&family, DNS, OTHER));
+        rig.idle(1);
+        assert_eq!(flow::forwarded(&rig, &family, &query).node.port(), OTHER);
     }
 }
 
