@@ -1,9 +1,10 @@
 //! The command line.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use roadstead_model::local::{FLOWS_LIMIT, FLOWS_MOST};
+use roadstead_watch::kubernetes::setup::SHORTEST;
 
 use crate::{explain::Target, output::Format};
 
@@ -95,10 +96,44 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         what: Option<DrainWhat>,
     },
+    /// Give the daemons their rights on a cluster, and write a kubeconfig for each.
+    ///
+    /// Applies a namespace, a ServiceAccount and the least roles for each daemon, and writes
+    /// NAME.speaker.kubeconfig and NAME.router.kubeconfig, each for its daemon's user only. Needs an
+    /// administrator's kubeconfig, once: the daemons renew their own tokens. Safe to do again.
+    Kubeconfig(KubeconfigArguments),
     /// Believe a source that is in doubt (it suddenly says much less than before).
     Confirm,
     /// The version of this program and of the daemons.
     Version,
+}
+
+/// What to set up in a cluster, and by whose rights.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct KubeconfigArguments {
+    /// An administrator's kubeconfig; that of kubectl without.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Its context; the current one without.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// The name of the [[source]], with which the files' names begin.
+    #[arg(long, default_value = "home", value_parser = source_name)]
+    pub(crate) name: String,
+    /// Where this host reaches the API server, if not where the administrator does:
+    /// https://ADDRESS:6443.
+    #[arg(long, value_name = "URL", value_parser = server)]
+    pub(crate) server: Option<String>,
+    /// The directory of the files.
+    #[arg(long, value_name = "DIR", default_value = "/etc/roadstead")]
+    pub(crate) out: PathBuf,
+    /// How long a token lasts: a host that was off for half of it needs no new one. At least 10m;
+    /// the server may grant less.
+    #[arg(long, value_name = "TIME", default_value = "168h", value_parser = life)]
+    pub(crate) duration: Duration,
+    /// Only print the manifests, for `kubectl apply -f -`.
+    #[arg(long)]
+    pub(crate) print: bool,
 }
 
 /// What to drain or to bring back.
@@ -118,6 +153,35 @@ pub(crate) enum DrainWhat {
         #[arg(long)]
         until_reboot: bool,
     },
+}
+
+/// As the configuration wants it: it is a part of file names.
+fn source_name(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let is_name = !text.is_empty() && text.len() <= 63 && text.chars().all(fits);
+    let wrong = "write the name of a source: a-z, 0-9 and -, at most 63 of them";
+    if is_name { Ok(text.to_owned()) } else { Err(wrong.to_owned()) }
+}
+
+fn server(text: &str) -> Result<String, String> {
+    let wrong = || "write it with its scheme, for instance https://192.0.2.1:6443".to_owned();
+    text.starts_with("https://").then(|| text.trim_end_matches('/').to_owned()).ok_or_else(wrong)
+}
+
+/// `10m` or more, `24h`, `7d`.
+fn life(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is no life of a token: write 10m or more, 24h or 7d");
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number = text.get(..text.len().saturating_sub(1)).unwrap_or_default();
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    let life = seconds.map(Duration::from_secs).filter(|life| *life >= SHORTEST);
+    life.ok_or_else(wrong)
 }
 
 fn limit(text: &str) -> Result<usize, String> {
@@ -174,6 +238,10 @@ mod tests {
             "roadstead undrain",
             "roadstead undrain node home/n1",
             "roadstead confirm",
+            "roadstead kubeconfig",
+            "roadstead kubeconfig --print",
+            "roadstead kubeconfig --kubeconfig /a --context c --name home --out /x --duration 10m",
+            "roadstead kubeconfig --server https://192.0.2.1:6443 --duration 30d",
             "roadstead version",
         ] {
             assert!(parse(line).is_ok(), "{line}");
@@ -191,6 +259,10 @@ mod tests {
             "roadstead status -o xml",
             "roadstead confirm now",
             "roadstead check -o json",
+            "roadstead kubeconfig --duration 9m",
+            "roadstead kubeconfig --duration week",
+            "roadstead kubeconfig --name ../etc",
+            "roadstead kubeconfig --server 192.0.2.1",
             "roadstead undrain n1",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");

@@ -2,7 +2,10 @@
 
 mod wishes;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use roadstead_model::{
     Location, Problem, SourceName,
@@ -47,9 +50,10 @@ impl Findings {
     fn check_installation(&mut self, main: &Path) {
         let Some(config) = self.check_configuration(main) else { return };
         for source in &config.sources {
+            let metallb = source.metallb.as_ref();
             match &source.kind {
                 SourceKind::Directory(directory) => {
-                    if let Some(view) = self.check_manifests(&source.name, directory) {
+                    if let Some(view) = self.check_manifests(&source.name, directory, metallb) {
                         self.problems.extend(wishes::vain(&config, &view, directory));
                     }
                 }
@@ -72,7 +76,7 @@ impl Findings {
             self.check_configuration(path);
         } else {
             self.problems.extend(not_the_configuration(path));
-            self.check_manifests(&SourceName::new(NAMELESS), path);
+            self.check_manifests(&SourceName::new(NAMELESS), path, None);
         }
     }
 
@@ -90,8 +94,13 @@ impl Findings {
         }
     }
 
-    fn check_manifests(&mut self, source: &SourceName, path: &Path) -> Option<SourceView> {
-        match local_files::view(source, path) {
+    fn check_manifests(
+        &mut self,
+        source: &SourceName,
+        path: &Path,
+        metallb: Option<&Arc<str>>,
+    ) -> Option<SourceView> {
+        match local_files::view(source, path, metallb) {
             Ok(view) => {
                 self.services = self.services.saturating_add(view.services.len());
                 self.nodes = self.nodes.saturating_add(view.nodes.len());

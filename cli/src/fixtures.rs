@@ -72,7 +72,9 @@ pub(crate) fn speaker() -> SpeakerStatus {
             ],
         }],
         pools: vec![PoolStatus { name: "lan".into(), total: "41".into(), used: 1 }],
+        reservations: Vec::new(),
         drained: false,
+        group: None,
     }
 }
 

@@ -9,9 +9,14 @@ use roadstead_model::{
 };
 use roadstead_watch::{SourceView, manifests};
 
-/// What a directory of manifests, or one file of it, says.
-pub(crate) fn view(source: &SourceName, path: &Path) -> Result<SourceView, Problem> {
-    manifests::check(source, path)
+/// What a directory of manifests, or one file of it, says. `metallb` is the namespace whose MetalLB
+/// objects are read, if any.
+pub(crate) fn view(
+    source: &SourceName,
+    path: &Path,
+    metallb: Option<&Arc<str>>,
+) -> Result<SourceView, Problem> {
+    manifests::check(source, path, metallb.cloned())
         .map_err(|error| Problem::error(Location::new(path, 0), format!("cannot be read: {error}")))
 }
 
@@ -37,7 +42,7 @@ pub(crate) fn object(config: Option<&Config>, key: &ServiceKey) -> Object {
     let SourceKind::Directory(directory) = &source.kind else {
         return Object::Unknown;
     };
-    match view(&source.name, directory) {
+    match view(&source.name, directory, source.metallb.as_ref()) {
         Err(_) => Object::Unknown,
         Ok(view) => match (view.services.get(key), view.refused.get(key)) {
             (Some(service), _) => Object::Service(service.clone()),

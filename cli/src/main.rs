@@ -14,6 +14,7 @@ mod explain;
 #[cfg(test)]
 mod fixtures;
 mod flows;
+mod kubeconfig;
 mod local_files;
 mod orders;
 mod output;
@@ -63,6 +64,7 @@ async fn run(arguments: &Arguments, out: &mut Output) -> Exit {
         Verb::Undrain { what } => {
             orders::undrain(&daemons(arguments, out), what.as_ref(), out).await
         }
+        Verb::Kubeconfig(arguments) => kubeconfig::run(arguments, out).await,
         Verb::Confirm => orders::confirm(&daemons(arguments, out), out).await,
         Verb::Version => version::run(&daemons(arguments, out), out).await,
     }

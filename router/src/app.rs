@@ -13,6 +13,7 @@ use roadstead_daemon::{
     http, local,
     lock::DirectoryLock,
     notify,
+    pools::PoolBook,
     publish::{published, run_number},
     ready::Readiness,
     signals::{Signals, Told},
@@ -183,7 +184,8 @@ impl Reloading {
         let taken = roadstead_daemon::reload(|| {
             let new = roadstead_config::load_and_warn(file)?;
             let old = self.config.borrow();
-            acceptable(&new, &old, assignments.as_deref())?;
+            let book = PoolBook::load(&old.paths.state_of("router"), Arc::clone(&old));
+            acceptable(&new, &old, &book, assignments.as_deref())?;
             let tables = self.tables.borrow();
             if tables.is_read() {
                 let there = tables.links.values().map(|link| &link.name);
@@ -200,14 +202,20 @@ impl Reloading {
 }
 
 /// A configuration is taken whole or not at all.
-fn acceptable(new: &Config, old: &Config, assignments: Option<&Assignments>) -> Result<()> {
+fn acceptable(
+    new: &Config,
+    old: &Config,
+    book: &PoolBook,
+    assignments: Option<&Assignments>,
+) -> Result<()> {
     if new.paths != old.paths || new.router.metrics != old.router.metrics {
         return Err(anyhow!("[paths] and router.metrics change with a restart only"));
     }
     if new.router.flows != old.router.flows {
         return Err(anyhow!("router.flows changes with a reboot only: the table holds its flows"));
     }
-    let orphans = assignments.map(|assignments| orphans(assignments, &old.pools, &new.pools));
+    let pools = book.with(new).map_err(|why| anyhow!(why))?;
+    let orphans = assignments.map(|assignments| orphans(assignments, book.pools(), &pools));
     let orphans: Vec<String> = orphans
         .into_iter()
         .flatten()
@@ -232,6 +240,10 @@ mod tests {
     fn a_reload_that_would_take_a_served_address_is_refused_by_name() {
         let old = control::tests::config(Path::new("/nowhere"));
         let with = |pools| Config { pools, ..old.clone() };
+        let acceptable = |new: &Config, old: &Config, assignments: Option<&Assignments>| {
+            let book = PoolBook::load(Path::new("/nowhere"), Arc::new(old.clone()));
+            acceptable(new, old, &book, assignments)
+        };
         let assignments = reconcile::tests::world().assignments;
         let moved = with(vec![reconcile::tests::pool("203.0.113.0/24")]);
         let refused = acceptable(&moved, &old, Some(&assignments)).unwrap_err().to_string();

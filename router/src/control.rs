@@ -23,6 +23,7 @@ use std::{
 };
 
 use roadstead_daemon::{
+    pools::PoolBook,
     publish::Publisher,
     ready::{Blocker, Readiness},
     words::chain,
@@ -30,10 +31,10 @@ use roadstead_daemon::{
 use roadstead_model::{
     Snapshot,
     config::{Config, Daemon},
-    local::{Programmed, RouterStatus},
+    local::{Assignments, Programmed, RouterStatus},
 };
-use roadstead_router_core::{health::Target, host::Host, maps::MapError};
-use roadstead_watch::{Confirm, Watch};
+use roadstead_router_core::{health::Target, host::Host, maps::MapError, plan::orphans};
+use roadstead_watch::{Confirm, Reader, Watch};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -95,6 +96,8 @@ pub(crate) struct Control<D> {
     pub(crate) sources: Sources,
     pub(crate) sinks: Sinks,
     pub(crate) config: Arc<Config>,
+    /// The pools in use: the configuration's, and those of sources.
+    pub(crate) pools: PoolBook,
     pub(crate) snapshot: watch::Receiver<Arc<Snapshot>>,
     confirm: Confirm,
     drains: Orders,
@@ -141,8 +144,9 @@ impl<D: Dataplane> Control<D> {
             let left = config.router.drain_deadline.saturating_sub(age);
             reconciler.drains.order(node, left);
         }
-        let Watch { snapshots: snapshot, confirm } =
-            roadstead_watch::spawn(&config.sources, Daemon::Router, pending());
+        let reader = Reader::of(Daemon::Router, &config.paths);
+        let Watch { snapshots: snapshot, confirm, .. } =
+            roadstead_watch::spawn(&config.sources, reader, pending());
         Ok(Self {
             reconciler,
             snapshot,
@@ -150,6 +154,7 @@ impl<D: Dataplane> Control<D> {
             unready: Some(sinks.readiness.block("the first plan")),
             sources,
             sinks,
+            pools: PoolBook::load(&state, Arc::clone(&config)),
             config,
             drains,
             host: None,
@@ -266,16 +271,47 @@ impl<D: Dataplane> Control<D> {
         }
     }
 
+    /// What a source says of its pools counts unless it would take the address of a Service that is
+    /// served, as in the speaker.
+    fn follow_pools(&mut self) {
+        let assignments = self.sources.heard.borrow().assignments.clone();
+        let snapshot = self.snapshot.borrow().clone();
+        let old = Arc::clone(self.pools.pools());
+        self.pools.follow(&self.config, &snapshot, |pools| {
+            let assignments = assignments.as_deref();
+            let orphans = assignments.map(|assignments| orphans(assignments, &old, pools));
+            let orphans = orphans.into_iter().flatten();
+            orphans.map(|(service, address)| format!("{service} ({address})")).collect()
+        });
+    }
+
+    /// Whether Services of a source have addresses that may lie in its own pools, which are not known.
+    fn awaits_pools(&self, assignments: &Assignments) -> bool {
+        let pools = self.pools.pools();
+        let permitted = |address: &IpAddr| {
+            pools.iter().any(|pool| pool.addresses.iter().any(|range| range.contains(*address)))
+        };
+        let unknown: BTreeSet<_> = self.pools.unknown().collect();
+        assignments.services.iter().any(|assignment| {
+            unknown.contains(&assignment.service.source)
+                && !assignment.addresses.iter().all(permitted)
+        })
+    }
+
     /// Everything that a plan follows from, once it is known.
     pub(crate) fn world(&self) -> Option<World> {
         let heard = self.sources.heard.borrow();
+        let assignments = heard.assignments.clone()?;
+        if self.awaits_pools(&assignments) {
+            return None;
+        }
         Some(World {
-            assignments: heard.assignments.clone()?,
+            assignments,
             remembered: heard.remembered,
             snapshot: self.snapshot.borrow().clone(),
             host: self.host.clone()?,
             router: Arc::new(self.config.router.clone()),
-            pools: self.config.pools.as_slice().into(),
+            pools: Arc::clone(self.pools.pools()),
         })
     }
 
@@ -287,6 +323,7 @@ impl<D: Dataplane> Control<D> {
         self.sources.heard.mark_unchanged();
         if self.rewatch {
             self.want();
+            self.follow_pools();
         }
         let Some(world) = self.world() else { return };
         let before = self.now();
@@ -418,7 +455,8 @@ impl<D: Dataplane> Control<D> {
     fn reconfigure(&mut self) {
         let config = self.sources.config.borrow_and_update().clone();
         if config.sources != self.config.sources {
-            let watch = roadstead_watch::spawn(&config.sources, Daemon::Router, pending());
+            let reader = Reader::of(Daemon::Router, &config.paths);
+            let watch = roadstead_watch::spawn(&config.sources, reader, pending());
             (self.snapshot, self.confirm) = (watch.snapshots, watch.confirm);
         }
         self.reconciler.health.configure(config.router.health.clone());

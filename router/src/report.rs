@@ -67,6 +67,9 @@ impl<D: Dataplane> Control<D> {
             Condition::new(kind, ConditionStatus::False, reason, message)
         };
         let mut conditions = Vec::new();
+        for problem in self.pools.problems() {
+            conditions.push(bad("PoolsTaken", "Refused", problem.to_string()));
+        }
         let heard = self.sources.heard.borrow();
         if !heard.connected {
             let message = match heard.assignments {

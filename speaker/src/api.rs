@@ -7,7 +7,7 @@ use roadstead_daemon::{
     publish::Published,
 };
 use roadstead_model::local::{
-    Assignments, Done, DrainRequest, DrainTarget, Refusal, SpeakerStatus,
+    Assignments, Done, DrainRequest, DrainTarget, Refusal, ReleaseRequest, SpeakerStatus,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,7 +25,7 @@ pub(crate) struct Order {
 }
 
 /// What may be ordered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum What {
     /// Withdraw every announcement.
     Drain {
@@ -39,6 +39,8 @@ pub(crate) enum What {
     },
     /// Believe the sources that are in doubt.
     Confirm,
+    /// Give up what is kept under a reservation: `[SOURCE/]NAMESPACE/NAME`.
+    Release(String),
 }
 
 /// What the socket's calls are answered from.
@@ -68,6 +70,10 @@ impl Api {
             }
             ("POST", "/v1/confirm") => match call.check_privilege() {
                 Ok(()) => self.order(What::Confirm).await,
+                Err(refusal) => refusal,
+            },
+            ("POST", "/v1/release") => match call.order::<ReleaseRequest>() {
+                Ok(request) => self.order(What::Release(request.reservation)).await,
                 Err(refusal) => refusal,
             },
             _ => Answer::unknown(&call),

@@ -15,12 +15,13 @@ use std::{
     sync::Arc,
 };
 
-use roadstead_daemon::{publish::Publisher, state::StateError, words::chain};
+use roadstead_daemon::{pools::PoolBook, publish::Publisher, state::StateError, words::chain};
 use roadstead_model::{
     ServiceKey, Snapshot,
-    config::Config,
+    config::{Config, Pool},
     local::{Assignments, SpeakerStatus},
     reason::{Condition, ConditionStatus},
+    report::Cleaned,
 };
 use roadstead_speaker_core::{
     gate::{self, Answers, Facts, Gate, Hold, Leg, Verdict, Wanted, Wire},
@@ -29,10 +30,14 @@ use roadstead_speaker_core::{
 use roadstead_wire::Mac;
 
 use crate::{
+    clock::Clock,
     conflicts::Conflicts,
+    control::membership::Membership,
     legs::Surroundings,
     programmed::Heard,
-    report,
+    release, report,
+    reports::{Decided, Reporter},
+    stations::Stations,
     store::{Store, StoreError, Stored},
 };
 
@@ -47,8 +52,11 @@ pub(crate) const WHILE_THE_DISK_REFUSES: &str =
 /// Everything the speaker knows and has decided.
 pub(crate) struct Control {
     pub(crate) config: Arc<Config>,
+    /// The pools in use: the configuration's, and those of sources.
+    pub(crate) pools: PoolBook,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) surroundings: Arc<Surroundings>,
+    pub(crate) stations: Stations,
     pub(crate) heard: Heard,
     pub(crate) drained: bool,
     /// Why the last reload was refused; `None` when the configuration in use is the one on disk.
@@ -57,11 +65,15 @@ pub(crate) struct Control {
     pub(crate) damaged_ledger: Option<String>,
     /// Generation of the ledger as the last run left it.
     before: u64,
+    /// By which releases are remembered.
+    pub(crate) clock: Clock,
     allocator: Allocator,
     gate: Gate,
     wire: BTreeMap<(IpAddr, Leg), Wire>,
     conflicts: Conflicts,
+    pub(crate) membership: Membership,
     store: Store,
+    reporter: Reporter,
     assignments: Publisher<Assignments>,
     status: Publisher<SpeakerStatus>,
 }
@@ -82,6 +94,8 @@ pub(crate) struct Orders {
     pub(crate) wanted: Vec<Wanted>,
     /// The disk refused: step again soon.
     pub(crate) retry: bool,
+    /// When to step although nothing happens, in seconds of [`Clock`].
+    pub(crate) next: Option<u64>,
 }
 
 impl Control {
@@ -89,25 +103,31 @@ impl Control {
     pub(crate) fn new(
         config: Arc<Config>,
         mut store: Store,
+        reporter: Reporter,
         assignments: Publisher<Assignments>,
         status: Publisher<SpeakerStatus>,
     ) -> Result<Self, StoreError> {
         let Stored { ledger, answers, damaged } = store.load()?;
         let held: Vec<IpAddr> = ledger.addresses().keys().copied().collect();
         Ok(Self {
+            pools: PoolBook::load(store.directory(), Arc::clone(&config)),
             config,
             snapshot: Arc::default(),
             surroundings: Arc::default(),
+            stations: Stations::default(),
             heard: Heard::default(),
             drained: false,
             stale_config: None,
             damaged_ledger: damaged,
             before: ledger.generation(),
+            clock: Clock::start(),
             allocator: Allocator::restore(ledger),
             gate: Gate::restore(answers, held),
             wire: BTreeMap::new(),
             conflicts: Conflicts::default(),
+            membership: Membership::default(),
             store,
+            reporter,
             assignments,
             status,
         })
@@ -115,9 +135,27 @@ impl Control {
 
     /// The Services that a configuration would leave without their address, in words; empty when
     /// it may be used.
-    pub(crate) fn orphans(&self, config: &Config) -> Vec<String> {
-        let orphans = self.allocator.orphans(&config.pools, &self.snapshot);
-        orphans.into_iter().map(|(service, address)| format!("{service} ({address})")).collect()
+    ///
+    /// # Errors
+    /// It contradicts what MetalLB's objects say, in words.
+    pub(crate) fn orphans(&self, config: &Config) -> Result<Vec<String>, String> {
+        let pools = self.pools.with(config)?;
+        Ok(in_words(self.allocator.orphans(&pools, &self.snapshot)))
+    }
+
+    /// Whether nothing can be decided yet: Services of a source hold addresses that may lie in its
+    /// own pools, and these are not known.
+    pub(crate) fn awaits_pools(&mut self) -> bool {
+        self.follow_pools();
+        let unknown: BTreeSet<_> = self.pools.unknown().collect();
+        let orphans = || self.allocator.orphans(self.pools.pools(), &self.snapshot);
+        !unknown.is_empty() && orphans().iter().any(|(service, _)| unknown.contains(&service.source))
+    }
+
+    fn follow_pools(&mut self) {
+        let (config, snapshot) = (Arc::clone(&self.config), Arc::clone(&self.snapshot));
+        let allocator = &self.allocator;
+        self.pools.follow(&config, &snapshot, |pools| in_words(allocator.orphans(pools, &snapshot)));
     }
 
     /// Whether nothing answers for any address: our sockets are silent, the assignments published
@@ -148,7 +186,7 @@ impl Control {
                 };
             }
             Seen::Contested(address, mac) => {
-                let by = mac.to_string().into();
+                let by = self.stations.in_words(mac, address, &self.snapshot);
                 self.conflicts.insert(address, Conflict { by, stage: Stage::InUse });
             }
         }
@@ -157,7 +195,7 @@ impl Control {
     fn note_conflict(&mut self, address: IpAddr, wire: Option<Wire>) {
         match wire {
             Some(Wire::Conflict { mac }) => {
-                let by = Mac::from(mac).to_string().into();
+                let by = self.stations.in_words(mac.into(), address, &self.snapshot);
                 self.conflicts.insert(address, Conflict { by, stage: Stage::Probing });
             }
             Some(Wire::Probed | Wire::Announced) => {
@@ -169,6 +207,7 @@ impl Control {
 
     /// Brings everything that is decided in line with everything that is known.
     pub(crate) fn step(&mut self) -> Orders {
+        self.follow_pools();
         let (outcome, mut verdict) = self.decide();
         let failed = self.publish(&outcome, &verdict).err();
         if let Some(error) = &failed {
@@ -180,22 +219,58 @@ impl Control {
             Some(_) => self.only_known(self.wanted(&verdict)),
         };
         let status = report::status(self, &outcome, &verdict, failed.as_ref());
+        let unsaid = failed.is_none() && !self.report(&status);
         self.status.publish(status);
-        Orders { wanted, retry: failed.is_some() }
+        Orders { wanted, retry: failed.is_some() || unsaid, next: outcome.next }
+    }
+
+    /// Says on the Services of clusters what was decided; false when the disk refuses.
+    fn report(&mut self, status: &SpeakerStatus) -> bool {
+        let assignments = self.assignments.current();
+        let is_sure = self.is_known(&assignments);
+        let (config, snapshot) = (self.config.as_ref(), self.snapshot.as_ref());
+        let assignments = assignments.as_ref();
+        let decided = Decided { config, snapshot, assignments, status, is_sure };
+        let said = self.reporter.report(&decided);
+        if let Err(error) = &said {
+            tracing::error!(error = %chain(error), "what is on the Services of clusters stays");
+        }
+        said.is_ok()
+    }
+
+    /// Whether nothing answers for an address that nobody holds: after a ledger was lost the router
+    /// may, for a moment.
+    fn is_known(&self, assignments: &Assignments) -> bool {
+        let held = |address| assignments.vips.iter().any(|vip| vip.address == address);
+        let said = self.heard.programmed.as_deref();
+        said.into_iter().flat_map(|said| &said.answering).all(|it| held(it.address))
+    }
+
+    /// Nothing of ours is on an object any more.
+    pub(crate) fn note_cleaned(&mut self, cleaned: &Cleaned) {
+        self.reporter.note(cleaned);
     }
 
     fn decide(&mut self) -> (Outcome, Verdict) {
         let (config, snapshot) = (self.config.clone(), self.snapshot.clone());
+        let pools = Arc::clone(self.pools.pools());
         let surroundings = self.surroundings.clone();
         let mut conflicts = std::mem::take(&mut self.conflicts);
         let mut rounds = 0;
+        let now = self.clock.now();
         let decided = loop {
-            let input = input(&config, &snapshot, &surroundings.host, conflicts.known());
-            let outcome = self.allocator.reconcile(&input);
+            let input =
+                input(&pools, &config, &snapshot, &surroundings.host, conflicts.known(), now);
+            // Another's ledger changes by that host's word alone.
+            let writes = self.membership.role.writes();
+            let outcome = match writes {
+                true => self.allocator.reconcile(&input),
+                false => self.allocator.follow(&input),
+            };
             let verdict = self.judge(&outcome);
             let mut freed = false;
-            for (address, service) in &verdict.released {
-                freed |= self.allocator.release(*address, service);
+            for (address, service) in verdict.released.iter().filter(|_| writes) {
+                freed |= self.allocator.release(*address, service, now);
             }
             rounds += 1;
             if !freed || rounds == ROUNDS {
@@ -204,7 +279,7 @@ impl Control {
         };
         // A conflict on an address that lies in no pool any more concerns nobody.
         let pooled = |address: &IpAddr| {
-            config.pools.iter().any(|pool| pool.addresses.iter().any(|r| r.contains(*address)))
+            pools.iter().any(|pool| pool.addresses.iter().any(|r| r.contains(*address)))
         };
         conflicts.retain(pooled);
         self.conflicts = conflicts;
@@ -214,11 +289,15 @@ impl Control {
     fn judge(&mut self, outcome: &Outcome) -> Verdict {
         let holdings: Vec<gate::Holding> =
             outcome.addresses.iter().map(|held| self.surroundings.holding(held)).collect();
+        let services = self.snapshot.services.values().filter(|service| !service.guarded);
+        let unguarded = services.map(|service| service.key.clone()).collect();
         self.gate.step(&Facts {
             holdings: &holdings,
+            unguarded: &unguarded,
             programmed: self.heard.programmed.as_deref(),
             require_ready: self.config.speaker.require_ready,
             drained: self.drained,
+            elsewhere: self.membership.role.elsewhere(),
             wire: &self.wire,
             published: self.assignments.current().generation.max(self.before),
         })
@@ -272,9 +351,11 @@ impl Control {
         let mut wanted = verdict.wanted.clone();
         let held: BTreeSet<IpAddr> = wanted.iter().map(|wanted| wanted.address).collect();
         let mut ahead: BTreeSet<IpAddr> = self.conflicts.known().keys().copied().collect();
-        if !self.drained {
+        if !self.drained && self.membership.role.writes() {
             let conflicts = self.conflicts.known();
-            let input = input(&self.config, &self.snapshot, &self.surroundings.host, conflicts);
+            let (host, now) = (&self.surroundings.host, self.clock.now());
+            let pools = self.pools.pools();
+            let input = input(pools, &self.config, &self.snapshot, host, conflicts, now);
             let next = self.allocator.next_free(&input, self.config.speaker.l2.probe_ahead);
             ahead.extend(next.into_iter().flat_map(|(_, addresses)| addresses));
         }
@@ -288,12 +369,11 @@ impl Control {
     }
 
     fn legs_of(&self, address: IpAddr) -> Vec<Leg> {
-        let pool = self
-            .config
-            .pools
-            .iter()
-            .find(|pool| pool.addresses.iter().any(|range| range.contains(address)));
-        self.surroundings.legs_of(address, pool.and_then(|pool| pool.interfaces.as_deref()))
+        let mut pools = self.pools.pools().iter();
+        let pool =
+            pools.find(|pool| pool.addresses.iter().any(|range| range.contains(address)));
+        let interfaces = pool.and_then(|pool| pool.exposure(&[]).interfaces);
+        self.surroundings.legs_of(address, interfaces.as_deref())
     }
 
     /// While the disk refuses, only addresses that were published are announced.
@@ -304,19 +384,53 @@ impl Control {
         wanted
     }
 
+    /// Gives up what is kept under a reservation that nobody holds, for the next step to hand out.
+    ///
+    /// # Errors
+    /// There is no such reservation, or it is not one to be given up; in words.
+    pub(crate) fn give_up(&mut self, name: &str) -> Result<String, String> {
+        let status = self.status.current();
+        let key = release::meant(name, &status.reservations, self.snapshot.sources.keys())?;
+        if let Some(by) = self.allocator.holder_under(&key) {
+            return Err(format!(
+                "reservation {key} is in use by {by}: take the annotation off it, or delete it first"
+            ));
+        }
+        let addresses = self.allocator.give_up(&key);
+        if addresses.is_empty() {
+            return Err(release::unknown(name, &status.reservations));
+        }
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        Ok(format!("reservation {key} is released: {}", addresses.join(", ")))
+    }
+
     /// The status as it was last published.
     pub(crate) fn status(&self) -> Arc<SpeakerStatus> {
         self.status.current()
     }
 }
 
+fn in_words(orphans: Vec<(ServiceKey, IpAddr)>) -> Vec<String> {
+    orphans.into_iter().map(|(service, address)| format!("{service} ({address})")).collect()
+}
+
 fn input<'a>(
+    pools: &'a [Pool],
     config: &'a Config,
     snapshot: &'a Snapshot,
     host: &'a Host,
     conflicts: &'a BTreeMap<IpAddr, Conflict>,
+    now: u64,
 ) -> Input<'a> {
-    Input { pools: &config.pools, class_only: config.speaker.class_only, snapshot, host, conflicts }
+    Input {
+        pools,
+        class_only: config.speaker.class_only,
+        snapshot,
+        host,
+        conflicts,
+        reservations: &config.reservations,
+        now,
+    }
 }
 
 /// Takes out what the ledger does not hold: a restart would forget it.
@@ -346,5 +460,6 @@ fn answer_on(assignments: &mut Assignments, answers: &Answers) {
     }
 }
 
+mod membership;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -34,13 +34,17 @@ use tokio::{
     time::sleep_until,
 };
 
-use crate::{control::Seen, legs::LegFacts, metrics};
+use crate::{
+    control::Seen,
+    legs::LegFacts,
+    metrics,
+    sparing::{Line, Sparing},
+};
 
 mod ports;
-mod sparing;
 
 use ports::{Heard, Ports};
-use sparing::{Line, Sparing};
+
 
 /// Everything that the announcer is told, whole: it finds out itself what changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

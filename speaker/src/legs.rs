@@ -46,7 +46,11 @@ impl Surroundings {
         legs.sort_by(|a, b| a.name.cmp(&b.name));
         Self {
             legs,
-            host: Host { interfaces: interfaces.collect(), gateways: tables.gateways.clone() },
+            host: Host {
+                interfaces: interfaces.collect(),
+                gateways: tables.gateways.clone(),
+                ..Host::default()
+            },
         }
     }
 
@@ -75,7 +79,7 @@ impl Surroundings {
             kind: held.kind,
             live: held.live.clone(),
             leaving: held.leaving.clone(),
-            legs: self.legs_of(held.address, held.visible_on.as_deref()),
+            legs: self.legs_of(held.address, held.announce_on.as_deref()),
             l2: held.announce.l2,
             since: held.since,
         }

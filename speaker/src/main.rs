@@ -8,16 +8,24 @@ use clap::Parser;
 
 mod api;
 mod app;
+mod clock;
 mod conflicts;
 mod control;
 mod drain;
+mod group;
 mod journal;
 mod l2;
 mod leaving;
 mod legs;
 mod metrics;
+mod names;
+mod owed;
 mod programmed;
+mod release;
 mod report;
+mod reports;
+mod sparing;
+mod stations;
 mod store;
 
 /// Allocates external addresses (VIPs) to Kubernetes Services of type LoadBalancer and announces

@@ -7,6 +7,7 @@ use prometheus_client::{
 };
 use roadstead_model::reason::ConditionStatus;
 use roadstead_speaker_core::l2::Counters;
+use roadstead_watch::{Asked, Requests};
 
 use crate::control::Control;
 
@@ -22,11 +23,20 @@ struct Pool {
     pool: String,
 }
 
+/// Labels of `roadstead_api_requests`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    source: String,
+    verb: String,
+    code: String,
+}
+
 /// Everything the speaker counts.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     services: Family<ServiceState, Gauge>,
     pool_used: Family<Pool, Gauge>,
+    requests: Family<Request, Counter>,
     problems: Gauge,
     stale_config: Gauge,
     router_connected: Gauge,
@@ -64,6 +74,7 @@ impl Metrics {
         let metrics = Self {
             services: Family::default(),
             pool_used: Family::default(),
+            requests: Family::default(),
             problems: Gauge::default(),
             stale_config: Gauge::default(),
             router_connected: Gauge::default(),
@@ -79,6 +90,11 @@ impl Metrics {
             "pool_addresses_used",
             "Addresses of a pool that are held",
             metrics.pool_used.clone(),
+        );
+        registry.register(
+            "api_requests",
+            "Requests to the API servers of clusters; code 0: nobody answered",
+            metrics.requests.clone(),
         );
         registry.register(
             "source_problems",
@@ -128,6 +144,17 @@ impl Metrics {
         self.stale_config.set(i64::from(control.stale_config.is_some()));
         self.router_connected.set(i64::from(control.heard.connected));
         self.drained.set(i64::from(control.drained));
+    }
+}
+
+impl Metrics {
+    /// Takes the counts of requests as they are now.
+    pub(crate) fn note_requests(&self, requests: &Requests) {
+        for (Asked { source, verb, code }, count) in requests.all() {
+            let (source, verb, code) = (source.to_string(), verb.to_owned(), code.to_string());
+            let counter = self.requests.get_or_create_owned(&Request { source, verb, code });
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
 }
 

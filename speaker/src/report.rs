@@ -7,7 +7,7 @@ use std::{
 
 use roadstead_daemon::{VERSION, state::StateError, words::chain};
 use roadstead_model::{
-    ServiceKey,
+    Problem, ServiceKey,
     local::{Announced, DaemonStatus, SpeakerService, SpeakerStatus},
     reason::{Condition, ConditionStatus},
 };
@@ -35,7 +35,9 @@ pub(crate) fn nothing_yet() -> SpeakerStatus {
         problems: Vec::new(),
         services: Vec::new(),
         pools: Vec::new(),
+        reservations: Vec::new(),
         drained: false,
+        group: None,
     }
 }
 
@@ -53,7 +55,7 @@ pub(crate) fn status(
     SpeakerStatus {
         daemon: daemon(control, outcome, disk),
         sources: control.snapshot.sources.iter().map(|(n, s)| (n.clone(), s.clone())).collect(),
-        problems: control.snapshot.problems.clone(),
+        problems: problems(control),
         services: keys
             .into_iter()
             .map(|key| {
@@ -62,8 +64,15 @@ pub(crate) fn status(
             })
             .collect(),
         pools: outcome.pools.clone(),
+        reservations: outcome.reservations.clone(),
         drained: control.drained,
+        group: control.membership.status.clone(),
     }
+}
+
+/// What the sources say that is wrong, and what of it is not taken.
+fn problems(control: &Control) -> Vec<Problem> {
+    control.snapshot.problems.iter().cloned().chain(control.pools.problems()).collect()
 }
 
 /// What each Service holds.

@@ -76,6 +76,11 @@ impl Store {
         }
     }
 
+    /// Where everything is kept.
+    pub(crate) fn directory(&self) -> &Path {
+        self.ledger.parent().unwrap_or(Path::new("."))
+    }
+
     /// What the last run left; a ledger that is not there is an empty one.
     pub(crate) fn load(&mut self) -> Result<Stored, StoreError> {
         let (ledger, damaged) = match decode(&self.ledger) {

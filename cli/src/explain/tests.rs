@@ -117,6 +117,7 @@ fn service() -> Service {
         affinity: None,
         health_check: None,
         status_addresses: Vec::new(),
+        guarded: true,
         warnings: Vec::new(),
     }
 }

@@ -7,7 +7,7 @@ use roadstead_model::{AddressRange, Location, config::SourceKind};
 
 use crate::{
     document::Document,
-    pool,
+    group, pool, reservation,
     section::{Placed, Problems},
     source,
 };
@@ -18,13 +18,16 @@ pub(crate) fn check(document: &Document, whole: bool, problems: &Problems) {
     sources(&document.sources, problems);
     pool_names(&document.pools, problems);
     overlaps(&document.pools, problems);
+    reservation::check(document, problems);
+    group::check(document.group.as_ref(), whole, problems);
     snat_in_pools(document, problems);
     legs(document, problems);
     metrics(document, problems);
     if whole {
         timing(document, problems);
     }
-    if whole && document.pools.is_empty() {
+    let reads_pools = document.sources.iter().any(|source| source.metallb.is_some());
+    if whole && document.pools.is_empty() && !reads_pools {
         let message = "no [[pool]]: no Service gets an address";
         problems.warning(&document.place, message);
     }

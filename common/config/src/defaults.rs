@@ -17,6 +17,13 @@ pub(crate) const RUNTIME: &str = "/run/roadstead";
 /// `paths.bpffs`.
 pub(crate) const BPFFS: &str = "/run/roadstead/bpf";
 
+/// `group.key_file`.
+pub(crate) const GROUP_KEY: &str = "/etc/roadstead/group.key";
+/// `group.heartbeat`.
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(100);
+/// `group.misses`: half a second, which a loaded host survives.
+pub(crate) const MISSES: u32 = 5;
+
 /// `speaker.metrics`.
 pub(crate) const SPEAKER_METRICS: &str = "127.0.0.1:9641";
 /// `speaker.l2.refresh`: neighbours keep an entry for 15 to 60 s or more before they ask again.

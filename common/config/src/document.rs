@@ -5,7 +5,7 @@ use config::{Map, Value};
 use roadstead_model::{Location, config::Config};
 
 use crate::{
-    paths, pool, router,
+    group, paths, pool, reservation, router,
     section::{Problems, Section},
     source, speaker,
 };
@@ -19,8 +19,12 @@ pub(crate) struct Document {
     pub(crate) sources: Vec<source::Read>,
     /// `[[pool]]` in order.
     pub(crate) pools: Vec<pool::Read>,
+    /// `[[reservation]]` in order.
+    pub(crate) reservations: Vec<reservation::Read>,
     /// `[paths]`.
     pub(crate) paths: roadstead_model::config::Paths,
+    /// `[group]`, where it is written.
+    pub(crate) group: Option<group::Read>,
     /// `[speaker]`.
     pub(crate) speaker: speaker::Read,
     /// `[router]`.
@@ -35,10 +39,17 @@ impl Document {
             place,
             sources: top.items("source").into_iter().filter_map(source::read).collect(),
             pools: top.items("pool").into_iter().filter_map(pool::read).collect(),
+            reservations: top
+                .items("reservation")
+                .into_iter()
+                .filter_map(reservation::read)
+                .collect(),
             paths: paths::read(top.section("paths")),
+            group: top.has("group").then(|| group::read(top.section("group"))),
             speaker: speaker::read(top.section("speaker")),
             router: router::read(top.section("router")),
         };
+        top.know("group");
         top.pass_over("proxy", "the L7 front is not served yet");
         top.finish();
         document
@@ -49,7 +60,9 @@ impl Document {
         Config {
             sources: source::or_default(self.sources),
             pools: self.pools.into_iter().map(|read| read.pool).collect(),
+            reservations: self.reservations.into_iter().map(|read| read.reservation).collect(),
             paths: self.paths,
+            group: self.group.map(group::Read::into_group),
             speaker: self.speaker.speaker,
             router: self.router.router,
         }

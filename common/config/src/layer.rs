@@ -11,10 +11,10 @@ use roadstead_model::{Location, Problem};
 use toml::de::{DeInteger, DeTable, DeValue, Error};
 
 /// The `[[tables]]`: later files add to them, where every other key of a later file replaces.
-pub(crate) const LISTS: [&str; 2] = ["source", "pool"];
+pub(crate) const LISTS: [&str; 3] = ["source", "pool", "reservation"];
 
 /// Sections that are tables.
-pub(crate) const SECTIONS: [&str; 4] = ["paths", "speaker", "router", "proxy"];
+pub(crate) const SECTIONS: [&str; 5] = ["paths", "group", "speaker", "router", "proxy"];
 
 /// What a variable of the environment starts with.
 const PREFIX: &str = "ROADSTEAD_";

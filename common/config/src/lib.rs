@@ -6,11 +6,11 @@
 //! 1. The main file (`/etc/roadstead/roadstead.toml`).
 //! 2. `conf.d/*.toml` beside it, in name order, dotfiles left out.
 //! 3. Variables `ROADSTEAD_SECTION__KEY` (`ROADSTEAD_SPEAKER__L2__PROBE=off`); lists as TOML or with
-//!    commas. `[[source]]` and `[[pool]]` are written in files only. Any other `ROADSTEAD_…` than
+//!    commas. `[[source]]`, `[[pool]]` and `[[reservation]]` are written in files only. Any other `ROADSTEAD_…` than
 //!    `ROADSTEAD_LOG` is an error.
 //!
-//! A later layer wins key by key; `[[source]]` and `[[pool]]` add up, the same name twice is an
-//! error. Unknown keys are errors. Nothing here looks at the host: what needs interfaces, routes or
+//! A later layer wins key by key; `[[source]]`, `[[pool]]` and `[[reservation]]` add up, the same
+//! name twice is an error. Unknown keys are errors. Nothing here looks at the host: what needs interfaces, routes or
 //! addresses (a pool that holds a gateway) is the daemons' part.
 //!
 //! # Keys and defaults
@@ -19,22 +19,35 @@
 //! |---|---|
 //! | `source.name` | `"local"` |
 //! | `source.directory` | `"/etc/roadstead/manifests"` |
+//! | `source.report` | `true` |
+//! | `source.metallb` | `false` |
 //! | `pool.auto_assign` | `true` |
 //! | `pool.priority` | `0` |
 //! | `pool.reserved` | `[]` |
 //! | `pool.namespaces` | `[]` |
+//! | `pool.namespace_selector` | every namespace |
 //! | `pool.service_selector` | every Service |
 //! | `pool.avoid_buggy_ips` | `false` |
 //! | `pool.announce` | `["l2"]` |
 //! | `pool.interfaces` | every leg of the speaker |
 //! | `pool.sharing` | `"key"` |
 //! | `pool.host_addresses` | `false` |
+//! | `pool.drain` | `false` |
+//! | `pool.cool_down` | `"0s"` |
+//! | `pool.quota` | no limit |
 //! | `paths.state` | `"/var/lib/roadstead"` |
 //! | `paths.runtime` | `"/run/roadstead"` |
 //! | `paths.bpffs` | `"/run/roadstead/bpf"` |
+//! | `group.name` | the host's name |
+//! | `group.listen` | its own member's address |
+//! | `group.key_file` | `"/etc/roadstead/group.key"` |
+//! | `group.heartbeat` | `"100ms"` |
+//! | `group.misses` | `5` |
+//! | `group.member.rank` | behind those that have one, by name |
 //! | `speaker.interfaces` | every Ethernet interface that is up and has an address |
 //! | `speaker.class_only` | `false` |
 //! | `speaker.require_ready` | `true` |
+//! | `speaker.ip_mode` | `"proxy"` |
 //! | `speaker.metrics` | `"127.0.0.1:9641"` |
 //! | `speaker.l2.probe` | `"fast"` |
 //! | `speaker.l2.refresh` | `"30s"` |
@@ -58,23 +71,27 @@
 //! | `router.health.panic_threshold` | `90` |
 //! | `router.health.slow_start` | `"10s"` |
 //!
-//! `pool.name` and `pool.addresses` have none: a pool has both. Known and refused by name until they
+//! `pool.name` and `pool.addresses` have none: a pool has both. A reservation has `name`, `addresses`
+//! and either `service` or `namespace`. Known and refused by name until they
 //! are served: `[speaker.bgp]`, `router.mode = "dsr"`; `[proxy]` is passed over
 //! with a notice.
 
 #![forbid(unsafe_code)]
 
-mod class;
 mod cross;
 mod defaults;
 mod document;
 mod files;
+mod group;
 mod layer;
+mod limits;
 mod parse;
 mod paths;
 mod pool;
+mod reservation;
 mod router;
 mod section;
+mod selector;
 mod source;
 mod speaker;
 mod suggest;

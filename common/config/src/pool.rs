@@ -1,16 +1,18 @@
 //! `[[pool]]`: addresses that may be handed out, and to whom.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use roadstead_model::{
     AddressRange, Location,
     config::{Announce, Pool, Selector, Sharing},
+    special,
 };
 
 use crate::{
-    class, parse,
+    limits::Limits,
+    parse,
     section::{Placed, Section},
-    speaker,
+    selector, speaker,
 };
 
 /// One `[[pool]]` with its places.
@@ -44,6 +46,7 @@ pub(crate) fn read(mut section: Section<'_>) -> Option<Read> {
     let reserved = reserved(&mut section, &ranges);
     let interfaces = speaker::interfaces(&mut section);
     let policy = Policy::read(&mut section);
+    let limits = Limits::read(&mut section);
     section.finish();
     let name = name?;
     let pool = Pool {
@@ -53,12 +56,18 @@ pub(crate) fn read(mut section: Section<'_>) -> Option<Read> {
         auto_assign: policy.auto_assign,
         priority: policy.priority,
         namespaces: policy.namespaces,
-        service_selector: policy.service_selector,
+        namespace_selectors: policy.namespace_selectors,
+        service_selectors: policy.service_selectors,
         avoid_buggy_ips: policy.avoid_buggy_ips,
         announce: policy.announce,
         interfaces: interfaces.as_ref().map(|list| list.value.clone()),
         sharing: policy.sharing,
         host_addresses: policy.host_addresses,
+        source: None,
+        advertisements: None,
+        drain: limits.drain,
+        cool_down: limits.cool_down,
+        quota: limits.quota,
     };
     Some(Read { pool, place: name.place, ranges, interfaces: interfaces.map(|list| list.place) })
 }
@@ -68,7 +77,8 @@ struct Policy {
     auto_assign: bool,
     priority: Option<u32>,
     namespaces: Vec<Arc<str>>,
-    service_selector: Option<Selector>,
+    namespace_selectors: Vec<Selector>,
+    service_selectors: Vec<Selector>,
     avoid_buggy_ips: bool,
     announce: Announce,
     sharing: Sharing,
@@ -92,7 +102,8 @@ impl Policy {
                 .list("namespaces", parse::namespace)
                 .map(|list| list.value.into_iter().map(|name| name.value).collect())
                 .unwrap_or_default(),
-            service_selector: selector(section),
+            namespace_selectors: selector::read(section, "namespace_selector"),
+            service_selectors: selector::read(section, "service_selector"),
             avoid_buggy_ips: section.truth("avoid_buggy_ips", false),
             announce: announce(section),
             sharing: section
@@ -112,7 +123,7 @@ fn addresses(section: &mut Section<'_>) -> Vec<Placed<AddressRange>> {
         section.error(&list.place, message);
     }
     for range in &list.value {
-        if let Some(class) = class::first_overlap(&range.value) {
+        if let Some(class) = special::first_overlap(&range.value) {
             let title = section.title();
             let message = format!("{title} holds {}, which reaches into {class}", range.value);
             section.error(&range.place, message);
@@ -150,13 +161,6 @@ fn ranges(
         Placed { value: range, place: item.place, written: item.written }
     });
     Some(Placed { value: ranges.collect(), place: list.place, written: list.written })
-}
-
-fn selector(section: &mut Section<'_>) -> Option<Selector> {
-    let pairs = section.map("service_selector")?;
-    let match_labels: BTreeMap<Arc<str>, Arc<str>> =
-        pairs.into_iter().map(|(label, value)| (label.into(), value.into())).collect();
-    Some(Selector { match_labels })
 }
 
 fn announce(section: &mut Section<'_>) -> Announce {

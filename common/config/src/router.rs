@@ -5,10 +5,11 @@ use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
 use roadstead_model::{
     Location,
     config::{Health, NodeProbe, Router},
+    special,
 };
 
 use crate::{
-    class, defaults, parse,
+    defaults, parse,
     section::{Placed, Section},
     speaker,
 };
@@ -94,7 +95,7 @@ fn snat_addresses(section: &mut Section<'_>) -> Vec<Placed<IpAddr>> {
     let mut addresses: Vec<Placed<IpAddr>> = Vec::new();
     for item in list.value {
         let address = item.value;
-        if let Some(class) = class::unusable(address) {
+        if let Some(class) = special::unusable(address) {
             let message = format!("`router.snat_addresses`: {address} is {class}");
             section.error(&item.place, message);
         } else if addresses.iter().any(|other| other.value == address) {

@@ -261,22 +261,33 @@ impl<'p> Section<'p> {
         self.list(key, |text| one_of(text, choices))
     }
 
-    /// A table of texts.
-    pub(crate) fn map(&mut self, key: &'static str) -> Option<Vec<(String, String)>> {
+    /// A table of integers of `range`, each with its place.
+    pub(crate) fn numbers<T>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<T>,
+    ) -> Option<Placed<Vec<(String, Placed<T>)>>>
+    where
+        T: TryFrom<i128> + PartialOrd + Display,
+    {
         let entry = self.take(key)?;
         let ValueKind::Table(table) = entry.value else {
-            self.wrong_kind(key, &entry.place, &entry.value, "a table of strings");
+            self.wrong_kind(key, &entry.place, &entry.value, "a table of whole numbers");
             return None;
         };
-        let pairs = table.into_iter().filter_map(|(name, value)| {
-            if let ValueKind::String(text) = value.kind {
-                return Some((name, text));
-            }
+        let numbers = table.into_iter().filter_map(|(name, value)| {
             let place = place_of(&value).unwrap_or_else(|| entry.place.clone());
-            self.wrong_kind(key, &place, &value.kind, "a table of strings");
-            None
+            let ValueKind::I128(number) = value.kind else {
+                self.wrong_kind(key, &place, &value.kind, "a table of whole numbers");
+                return None;
+            };
+            let parsed = T::try_from(number).ok().filter(|number| range.contains(number));
+            let (low, high) = (range.start(), range.end());
+            let outside = || format!("`{name}` is {number}, outside {low} to {high}");
+            let number = self.note(key, parsed.ok_or_else(outside), place)?;
+            Some((name, number))
         });
-        Some(pairs.collect())
+        Some(Placed { value: numbers.collect(), place: entry.place, written: 1 })
     }
 
     /// A key that is known and not served.
@@ -297,6 +308,11 @@ impl<'p> Section<'p> {
     /// Whether a key is written, whatever its value.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// A key that may be there and is not read: told to whoever mistypes it.
+    pub(crate) fn know(&mut self, key: &'static str) {
+        self.known.push(key);
     }
 
     /// Whether a key is written as a table.
@@ -327,7 +343,8 @@ impl<'p> Section<'p> {
         }
     }
 
-    fn take(&mut self, key: &'static str) -> Option<Placed<ValueKind>> {
+    /// A value as it is written, for keys that have several forms.
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Placed<ValueKind>> {
         self.known.push(key);
         let value = self.table.get_mut(key)?;
         let kind = std::mem::replace(&mut value.kind, ValueKind::Nil);
@@ -335,7 +352,13 @@ impl<'p> Section<'p> {
         Some(Placed::new(kind, place))
     }
 
-    fn note<T>(&self, key: &str, parsed: Result<T, String>, place: Location) -> Option<Placed<T>> {
+    /// Tells what `parse` said of a key.
+    pub(crate) fn note<T>(
+        &self,
+        key: &str,
+        parsed: Result<T, String>,
+        place: Location,
+    ) -> Option<Placed<T>> {
         match parsed {
             Ok(value) => Some(Placed::new(value, place)),
             Err(why) => {
@@ -345,7 +368,8 @@ impl<'p> Section<'p> {
         }
     }
 
-    fn wrong_kind(&self, key: &str, place: &Location, found: &ValueKind, wanted: &str) {
+    /// Tells that a value has another form than is wanted.
+    pub(crate) fn wrong_kind(&self, key: &str, place: &Location, found: &ValueKind, wanted: &str) {
         let found = kind_name(found);
         self.error(place, format!("{} is {found}, not {wanted}", self.name_of(key)));
     }

@@ -1,10 +1,11 @@
 //! `[[source]]`: where the objects come from.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use roadstead_model::{
     Location, SourceName,
     config::{Kubeconfig, Source, SourceKind},
+    metallb,
 };
 
 use crate::{
@@ -23,6 +24,10 @@ pub(crate) struct Read {
     pub(crate) name: SourceName,
     /// Where its objects come from.
     pub(crate) kind: SourceKind,
+    /// The namespace whose MetalLB objects are read.
+    pub(crate) metallb: Option<Arc<str>>,
+    /// Whether a cluster is written to.
+    pub(crate) report: bool,
     /// Line of the name.
     pub(crate) place: Location,
 }
@@ -35,9 +40,33 @@ pub(crate) fn read(mut section: Section<'_>) -> Option<Read> {
     }
     let name = section.require("name", name, "\"local\"");
     let kind = kind(&mut section);
+    let metallb = metallb(&mut section);
+    let report = report(&mut section, kind.as_ref());
     section.finish();
     let (name, kind) = (name?, kind?);
-    Some(Read { name: SourceName::new(name.value), kind, place: name.place })
+    Some(Read { name: SourceName::new(name.value), kind, metallb, report, place: name.place })
+}
+
+/// Nothing is ever written to a directory.
+fn report(section: &mut Section<'_>, kind: Option<&SourceKind>) -> bool {
+    if section.has("report") && matches!(kind, Some(SourceKind::Directory(_))) {
+        let what = format!("`report` of {} has a meaning only with `kubeconfig`", section.title());
+        section.error(&section.place, what);
+    }
+    section.truth("report", true)
+}
+
+/// `true`, or `{ namespace = "…" }` where MetalLB is installed in another than usual.
+fn metallb(section: &mut Section<'_>) -> Option<Arc<str>> {
+    if !section.has_table("metallb") {
+        return section.truth("metallb", false).then(|| metallb::NAMESPACE.into());
+    }
+    let mut table = section.section("metallb");
+    let namespace = table.parsed("namespace", parse::namespace);
+    let example = format!("\"{}\"", metallb::NAMESPACE);
+    let namespace = table.require("namespace", namespace, &example);
+    table.finish();
+    namespace.map(|namespace| namespace.value)
 }
 
 /// A source is one thing: a directory or a cluster.
@@ -86,11 +115,18 @@ fn kubeconfig(section: &mut Section<'_>) -> Option<Kubeconfig> {
 
 /// The sources as written, or the one that is meant where none is.
 pub(crate) fn or_default(sources: Vec<Read>) -> Vec<Source> {
-    let checked = |read: Read| Source { name: read.name, kind: read.kind };
+    let checked = |read: Read| Source {
+        name: read.name,
+        kind: read.kind,
+        metallb: read.metallb,
+        report: read.report,
+    };
     if sources.is_empty() {
         return vec![Source {
             name: SourceName::new(defaults::SOURCE_NAME),
             kind: SourceKind::Directory(defaults::SOURCE_DIRECTORY.into()),
+            metallb: None,
+            report: true,
         }];
     }
     sources.into_iter().map(checked).collect()

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 use roadstead_model::{
     Location,
     config::{L2, Probe, Speaker},
+    report::IpMode,
 };
 
 use crate::{
@@ -36,12 +37,18 @@ pub(crate) fn read(mut section: Section<'_>) -> Read {
         interfaces: interfaces.as_ref().map(|list| list.value.clone()),
         class_only: section.truth("class_only", false),
         require_ready: section.truth("require_ready", true),
+        ip_mode: ip_mode(&mut section),
         l2: l2(section.section("l2")),
         metrics,
     };
     section.refuse("bgp", "BGP is not served yet: leave [speaker.bgp] out");
     section.finish();
     Read { speaker, interfaces: interfaces.map(|list| list.place), metrics: metrics_place }
+}
+
+fn ip_mode(section: &mut Section<'_>) -> IpMode {
+    let modes = [("proxy", IpMode::Proxy), ("vip", IpMode::Vip)];
+    section.choice("ip_mode", &modes).map_or(IpMode::Proxy, |mode| mode.value)
 }
 
 /// `interfaces`: a list of names without repetition.

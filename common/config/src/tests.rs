@@ -1,6 +1,7 @@
 //! Tests of the whole: texts in, configuration or problems out.
 
 mod errors;
+mod group;
 mod layers;
 mod properties;
 mod samples;

@@ -11,6 +11,7 @@ pub mod local;
 pub mod lock;
 pub mod log;
 pub mod notify;
+pub mod pools;
 pub mod process;
 pub mod publish;
 pub mod ready;

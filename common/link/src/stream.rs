@@ -14,7 +14,7 @@ use tokio::{
         TcpSocket, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::watch,
+    sync::{mpsc, watch},
     time::timeout,
 };
 
@@ -69,6 +69,24 @@ pub enum LinkError {
     /// It comes from an address that no member has.
     #[error("no member of the group has this address")]
     NotAMember,
+}
+
+impl LinkError {
+    /// Whether somebody is there who is, most likely, a member that is set up otherwise.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Rejected
+            | Self::Preamble(PreambleError::Version(_))
+            | Self::Channel(ChannelError::Key) => true,
+            Self::Preamble(PreambleError::Stranger)
+            | Self::Channel(_)
+            | Self::Connect(_)
+            | Self::Broken(_)
+            | Self::Closed
+            | Self::Silent(_)
+            | Self::NotAMember => false,
+        }
+    }
 }
 
 /// How to reach a member.
@@ -229,19 +247,24 @@ impl Link {
         }
     }
 
-    /// Sends what is outgoing, and tells `hear` every message, until the link ends. `idle` is how long
-    /// the other side may be silent. Dropping the future closes the connection.
+    /// Sends what is outgoing, and tells `hear` every message, until the link ends: nothing is read
+    /// while it is full. `idle` is how long the other side may be silent. Dropping the future closes
+    /// the connection.
     pub async fn run(
         self,
         outgoing: Outgoing,
         idle: Duration,
-        mut hear: impl FnMut(Lane, Vec<u8>),
+        hear: mpsc::Sender<(Lane, Vec<u8>)>,
     ) -> LinkError {
         let Self { mut reader, mut writer, .. } = self;
         let read = async {
             loop {
                 match timeout(idle, reader.next()).await {
-                    Ok(Ok((lane, message))) => hear(lane, message),
+                    Ok(Ok(message)) => {
+                        if hear.send(message).await.is_err() {
+                            return LinkError::Closed;
+                        }
+                    }
                     Ok(Err(error)) => return error,
                     Err(_) => return LinkError::Silent(idle),
                 }

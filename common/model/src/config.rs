@@ -11,7 +11,11 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::{AddressRange, SourceName};
+use crate::{AddressRange, ServiceKey, SourceName, report::IpMode};
+
+pub use crate::group::{Group, Member};
+
+pub use crate::{advertisement::Advertisement, selector::Selector};
 
 /// The whole file, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +24,12 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// `[[pool]]`, in the order of the file; no two overlap.
     pub pools: Vec<Pool>,
+    /// `[[reservation]]`: no name twice, no address twice, each in a pool.
+    pub reservations: Vec<Reservation>,
     /// `[paths]`.
     pub paths: Paths,
+    /// `[group]`; `None`: this host is alone.
+    pub group: Option<Group>,
     /// `[speaker]`.
     pub speaker: Speaker,
     /// `[router]`.
@@ -35,6 +43,10 @@ pub struct Source {
     pub name: SourceName,
     /// Where the objects come from.
     pub kind: SourceKind,
+    /// The namespace whose MetalLB objects are read; `None`: they are not.
+    pub metallb: Option<Arc<str>>,
+    /// Whether status, conditions, Events and the finalizer are written to the Services of a cluster.
+    pub report: bool,
 }
 
 /// Where the objects of a source come from.
@@ -91,6 +103,17 @@ pub enum Daemon {
     Proxy,
 }
 
+impl Daemon {
+    /// Its name in paths, commands and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Speaker => "speaker",
+            Self::Router => "router",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
 /// One `[[pool]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
@@ -106,8 +129,11 @@ pub struct Pool {
     pub priority: Option<u32>,
     /// Only Services of these namespaces; empty = all.
     pub namespaces: Vec<Arc<str>>,
-    /// Only Services whose labels match; `None` = all.
-    pub service_selector: Option<Selector>,
+    /// Or of namespaces whose labels match one of these; empty (and no `namespaces`) = all.
+    pub namespace_selectors: Vec<Selector>,
+    /// Only Services whose labels match one of these; empty = all. Both this and what is said of
+    /// namespaces must hold.
+    pub service_selectors: Vec<Selector>,
     /// Passes over IPv4 addresses that end in .0 or .255.
     pub avoid_buggy_ips: bool,
     /// How the addresses are announced.
@@ -119,6 +145,122 @@ pub struct Pool {
     /// `host_addresses = true`: the pool names addresses of this host itself. Only the ports of
     /// Services are claimed, the host keeps the rest, and nothing is announced for them.
     pub host_addresses: bool,
+    /// Only Services of this source: that of the `IPAddressPool` it was read from. `None`: it stands
+    /// in the configuration, and every source's Services may use it.
+    pub source: Option<SourceName>,
+    /// Where and for which Services the addresses are announced by ARP and NDP; `None`: as
+    /// `announce` and `interfaces` say.
+    pub advertisements: Option<Vec<Advertisement>>,
+    /// `drain = true`: what is held is kept, and nothing new is given.
+    pub drain: bool,
+    /// How long an address that was released is given to nobody but whose it was; zero = not at all.
+    pub cool_down: Duration,
+    /// How many addresses of the pool a namespace may hold.
+    pub quota: Quota,
+}
+
+/// `[pool.quota]`: the most addresses of a pool that one namespace of one source holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// By `NAMESPACE`, or `SOURCE/NAMESPACE`, which wins.
+    pub namespaces: BTreeMap<Arc<str>, u32>,
+    /// `"*"`: each namespace that is not named; `None` = no limit.
+    pub others: Option<u32>,
+}
+
+impl Quota {
+    /// The most that a namespace may hold; `None` = no limit.
+    pub fn of(&self, source: &SourceName, namespace: &str) -> Option<u32> {
+        if self.namespaces.is_empty() {
+            return self.others;
+        }
+        let named = |name: &str| self.namespaces.get(name).copied();
+        named(&format!("{source}/{namespace}")).or_else(|| named(namespace)).or(self.others)
+    }
+}
+
+/// `[[reservation]]`: addresses that are kept for somebody, whether there is such a Service or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// Unique name.
+    pub name: Arc<str>,
+    /// Addresses inside pools, in the order of the file.
+    pub addresses: Vec<IpAddr>,
+    /// For whom.
+    pub beneficiary: Beneficiary,
+}
+
+/// For whom addresses are reserved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beneficiary {
+    /// `service = "SOURCE/NAMESPACE/NAME"`: it is given them without asking.
+    Service(ServiceKey),
+    /// `namespace = "SOURCE/NAMESPACE"`: those of its Services that ask, by the name of the
+    /// reservation or of an address.
+    Namespace {
+        /// Name of the source.
+        source: SourceName,
+        /// `metadata.namespace`.
+        namespace: Arc<str>,
+    },
+}
+
+impl Beneficiary {
+    /// Whether a Service may have what is reserved.
+    pub fn includes(&self, service: &ServiceKey) -> bool {
+        match self {
+            Self::Service(key) => key == service,
+            Self::Namespace { source, namespace } => {
+                (source, namespace) == (&service.source, &service.namespace)
+            }
+        }
+    }
+}
+
+impl Pool {
+    /// A pool of which nothing more is said: announced by L2 on every leg, for everybody.
+    pub fn new(name: impl Into<Arc<str>>, addresses: Vec<AddressRange>) -> Self {
+        Self {
+            name: name.into(),
+            addresses,
+            reserved: Vec::new(),
+            auto_assign: true,
+            priority: None,
+            namespaces: Vec::new(),
+            namespace_selectors: Vec::new(),
+            service_selectors: Vec::new(),
+            avoid_buggy_ips: false,
+            announce: Announce { l2: true, bgp: false },
+            interfaces: None,
+            sharing: Sharing::Key,
+            host_addresses: false,
+            source: None,
+            advertisements: None,
+            drain: false,
+            cool_down: Duration::ZERO,
+            quota: Quota::default(),
+        }
+    }
+
+    /// The name of a pool that was read from a source: `home/lan`.
+    pub fn name_of(source: &SourceName, name: &str) -> Arc<str> {
+        format!("{source}/{name}").into()
+    }
+
+    /// Whether an object of `source` means this pool by `name`: the whole name, or that of the
+    /// `IPAddressPool` in its own source.
+    pub fn is_called(&self, name: &str, source: &SourceName) -> bool {
+        let own = self.source.as_ref().filter(|own| *own == source);
+        let bare = own.and_then(|own| self.name.strip_prefix(own.as_str())?.strip_prefix('/'));
+        *self.name == *name || bare == Some(name)
+    }
+
+    /// Whether Services must match something to be given its addresses.
+    pub fn is_pinned(&self) -> bool {
+        !self.namespaces.is_empty()
+            || !self.namespace_selectors.is_empty()
+            || !self.service_selectors.is_empty()
+    }
 }
 
 /// How the addresses of a pool are announced.
@@ -141,20 +283,6 @@ pub enum Sharing {
     KeyAcrossNamespaces,
     /// Every Service, when the pool has no free address left (the VM with one address).
     WhenFull,
-}
-
-/// A label selector: all of it must match (the meaning of `metav1.LabelSelector`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector {
-    /// `key = "value"`.
-    pub match_labels: BTreeMap<Arc<str>, Arc<str>>,
-}
-
-impl Selector {
-    /// Whether all labels asked for are there with their values.
-    pub fn matches(&self, labels: &BTreeMap<Arc<str>, Arc<str>>) -> bool {
-        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-    }
 }
 
 /// `[paths]`.
@@ -189,6 +317,8 @@ pub struct Speaker {
     pub class_only: bool,
     /// Announce only what the router reports as programmed and ready.
     pub require_ready: bool,
+    /// What kube-proxy is told of our addresses.
+    pub ip_mode: IpMode,
     /// `[speaker.l2]`.
     pub l2: L2,
     /// Metrics, `/healthz`, `/readyz`.

@@ -8,6 +8,7 @@
 //! | `GET /v1/status` | [`SpeakerStatus`] |
 //! | `POST /v1/drain`, `POST /v1/undrain` ([`DrainRequest`], `self` only) | [`Done`] |
 //! | `POST /v1/confirm` | [`Done`] |
+//! | `POST /v1/release` ([`ReleaseRequest`]) | [`Done`] |
 //!
 //! The **router's** socket says what is programmed:
 //!
@@ -29,7 +30,10 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Problem, Protocol, ServiceKey, SourceName, reason::Condition, snapshot::SourceState};
+use crate::{
+    Problem, Protocol, ServiceKey, SourceName, group::GroupStatus, reason::Condition,
+    snapshot::SourceState,
+};
 
 /// What the speaker has assigned and where it may be answered for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +55,7 @@ pub struct Assignments {
 pub struct Assignment {
     /// Whose.
     pub service: ServiceKey,
-    /// The VIPs, at most one per family.
+    /// The VIPs, any number per family.
     pub addresses: Vec<IpAddr>,
     /// The ports claimed on each of them.
     pub ports: Vec<PortClaim>,
@@ -176,6 +180,13 @@ pub enum DrainTarget {
     Node(String),
 }
 
+/// Body of `POST /v1/release`: what is kept under a reservation is given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRequest {
+    /// `NAMESPACE/NAME` or `SOURCE/NAMESPACE/NAME` of a reservation, as an annotation names it.
+    pub reservation: String,
+}
+
 /// A request was carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
@@ -218,8 +229,14 @@ pub struct SpeakerStatus {
     pub services: Vec<SpeakerService>,
     /// Every pool with its use.
     pub pools: Vec<PoolStatus>,
+    /// Addresses that are kept for somebody and that nobody holds.
+    #[serde(default)]
+    pub reservations: Vec<ReservationStatus>,
     /// Whether the host is drained.
     pub drained: bool,
+    /// The group of hosts that this one is in.
+    #[serde(default)]
+    pub group: Option<GroupStatus>,
 }
 
 /// One Service as the speaker sees it.
@@ -255,6 +272,19 @@ pub struct PoolStatus {
     pub total: String,
     /// Addresses held.
     pub used: u64,
+}
+
+/// A reservation of which nobody holds anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservationStatus {
+    /// Its name, as `[[reservation]]` or an annotation writes it.
+    pub name: Arc<str>,
+    /// For whom: `SOURCE/NAMESPACE`, or `SOURCE/NAMESPACE/NAME` of a Service.
+    pub r#for: String,
+    /// The addresses kept.
+    pub addresses: Vec<IpAddr>,
+    /// Whether the configuration says so; `roadstead release` gives up those where it does not.
+    pub configured: bool,
 }
 
 /// What the router knows.

@@ -40,8 +40,16 @@ pub struct Service {
     pub health_check: Option<Arc<HealthCheck>>,
     /// `status.loadBalancer.ingress[].ip`: a request where the ledger is silent, never authority.
     pub status_addresses: Vec<IpAddr>,
+    /// Whether the finalizer `service.kubernetes.io/load-balancer-cleanup` keeps the object until its
+    /// address is silent. True where nobody writes it: a directory, a cluster that is only read.
+    #[serde(default = "guarded")]
+    pub guarded: bool,
     /// Warnings about the object itself that `status` repeats (an SCTP port, a bad range, …).
     pub warnings: Vec<String>,
+}
+
+fn guarded() -> bool {
+    true
 }
 
 /// What a TCP port of a Service is asked at a node, beyond a connection: the annotations
@@ -80,14 +88,43 @@ impl HealthCheck {
 /// What a Service asks of the allocator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressRequest {
-    /// `roadstead.io/addresses`, `metallb.io/loadBalancerIPs` or `spec.loadBalancerIP`; at most one
-    /// of each family is used until several addresses per family are served.
+    /// `roadstead.io/addresses`, `metallb.io/loadBalancerIPs` or `spec.loadBalancerIP`: any number
+    /// of each family up to [`MAX_ADDRESSES`] in all.
     pub addresses: Vec<IpAddr>,
-    /// `roadstead.io/pool` or `metallb.io/address-pool`.
+    /// Host names among `roadstead.io/addresses`, lower-case, each once, at most [`MAX_HOSTS`]: what
+    /// they resolve to is asked for.
+    #[serde(default)]
+    pub hosts: Vec<Arc<str>>,
+    /// `roadstead.io/address-count`: how many addresses of each family are wanted, 1 to
+    /// [`MAX_ADDRESSES`]; `None` = as many as are named, or one.
+    #[serde(default)]
+    pub count: Option<usize>,
+    /// `roadstead.io/pool` or `metallb.io/address-pool`: the name of a pool, or several by commas,
+    /// any of which will do.
     pub pool: Option<Arc<str>>,
     /// `roadstead.io/allow-shared-ip` or `metallb.io/allow-shared-ip`: Services with the same key
     /// may share an address where their ports differ.
     pub sharing_key: Option<Arc<str>>,
+    /// `roadstead.io/share-with-namespaces`: the other namespaces whose Services may share; `None` =
+    /// any that names the key.
+    #[serde(default)]
+    pub share_with: Option<Vec<Arc<str>>>,
+    /// `roadstead.io/reservation`: the name under which the addresses are kept when the Service goes.
+    #[serde(default)]
+    pub reservation: Option<Arc<str>>,
+}
+
+/// Most addresses of one family that one Service holds, and most that it names.
+pub const MAX_ADDRESSES: usize = 16;
+/// Most host names that one Service asks for.
+pub const MAX_HOSTS: usize = 4;
+
+impl AddressRequest {
+    /// The names of the pools asked for; none = any pool. The name of a pool has no comma.
+    pub fn pools(&self) -> impl Iterator<Item = &str> {
+        let names = self.pool.iter().flat_map(|names| names.split(','));
+        names.map(str::trim).filter(|name| !name.is_empty())
+    }
 }
 
 /// `spec.ipFamilyPolicy` with `spec.ipFamilies`.

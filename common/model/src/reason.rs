@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A condition of a Service, in the form of Kubernetes' `metav1.Condition`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Condition {
     /// `Allocated`, `Announced`, `Programmed`, `BackendsHealthy`, `ClientAddressPreserved`, …
     #[serde(rename = "type")]
@@ -29,7 +29,7 @@ impl Condition {
 }
 
 /// The three values of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ConditionStatus {
     /// Holds.
     True,

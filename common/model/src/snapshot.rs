@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     NodeKey, Problem, ServiceKey, SourceName,
     local::PortClaim,
+    metallb::MetalLb,
     object::{Endpoints, Namespace, Node, Service},
 };
 
@@ -39,6 +40,9 @@ pub struct Snapshot {
     /// Ports of Services of which a nodePort is named by another Service of the source too. Who has
     /// it is the ledger's to say: nothing here tells who came first.
     pub contested: BTreeSet<(ServiceKey, PortClaim)>,
+    /// What MetalLB is configured by in each source that reads it, as a whole that was right; absent
+    /// where none was since the start.
+    pub metallb: BTreeMap<SourceName, Arc<MetalLb>>,
     /// What is wrong with the inputs right now.
     pub problems: Vec<Problem>,
 }

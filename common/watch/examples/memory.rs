@@ -19,7 +19,7 @@ fn main() -> Result<(), Failed> {
     let file = std::env::temp_dir().join(format!("roadstead-memory-{}.yaml", std::process::id()));
     write(&file, &kind, mib << 20)?;
     let before = peak()?;
-    let view = roadstead_watch::manifests::check(&SourceName::new("local"), &file);
+    let view = roadstead_watch::manifests::check(&SourceName::new("local"), &file, None);
     let after = peak()?;
     fs::remove_file(&file)?;
     let view = view?;

@@ -37,7 +37,12 @@ async fn measured(root: &Path, services: u16, changes: u16) -> Result<Vec<Durati
     let file = root.join("all.yaml");
     fs::write(&file, text(services, 1))?;
     let name = SourceName::new("local");
-    let source = Source { name: name.clone(), kind: SourceKind::Directory(root.to_path_buf()) };
+    let source = Source {
+        name: name.clone(),
+        kind: SourceKind::Directory(root.to_path_buf()),
+        metallb: None,
+        report: true,
+    };
     let mut watch = roadstead_watch::spawn(&[source], Daemon::Router, pending());
     let all = usize::from(services);
     watch.snapshots.wait_for(|snapshot| snapshot.services.len() == all).await?;

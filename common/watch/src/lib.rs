@@ -23,23 +23,28 @@ pub mod kubernetes;
 pub mod manifests;
 mod merge;
 pub mod objects;
+mod requests;
 mod view;
 
 use std::{
     future::{Future, pending},
     io,
+    path::PathBuf,
     sync::Arc,
 };
 
 use roadstead_model::{
     Snapshot,
-    config::{Daemon, Source, SourceKind},
+    config::{Daemon, Paths, Source, SourceKind},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use confirm::{Confirm, Confirmed, in_words};
+pub use kubernetes::Reporting;
+pub use requests::{Asked, Requests};
 pub use view::SourceView;
 
+use kubernetes::{Kept, Target};
 use manifests::thread::{self, Views};
 use merge::Merger;
 
@@ -54,6 +59,32 @@ pub struct Watch {
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Makes doubt about them knowledge.
     pub confirm: Confirm,
+    /// How often API servers were asked.
+    pub requests: Requests,
+}
+
+/// For whom sources are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// Which daemon: each reads what it needs, with rights of its own.
+    pub daemon: Daemon,
+    /// Its state directory, for what is to outlive it: tokens that were renewed, and how far the
+    /// history of each cluster was followed. Nothing is kept without.
+    pub state: Option<PathBuf>,
+}
+
+impl Reader {
+    /// A daemon with its state directory.
+    pub fn of(daemon: Daemon, paths: &Paths) -> Self {
+        Self { daemon, state: Some(paths.state_of(daemon.as_str())) }
+    }
+}
+
+impl From<Daemon> for Reader {
+    /// One that keeps nothing.
+    fn from(daemon: Daemon) -> Self {
+        Self { daemon, state: None }
+    }
 }
 
 /// The spans of time that watching sources knows.
@@ -77,15 +108,26 @@ impl Timing {
 /// reloads its configuration calls this again and drops the old watch.
 pub fn spawn(
     sources: &[Source],
-    daemon: Daemon,
+    reader: impl Into<Reader>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Watch {
-    spawn_with(sources, daemon, Timing::DEFAULT, shutdown)
+    spawn_with(sources, reader.into(), None, Timing::DEFAULT, shutdown)
+}
+
+/// The same for the speaker, which also says what is to be on the Services of clusters.
+pub fn spawn_reporting(
+    sources: &[Source],
+    reader: impl Into<Reader>,
+    reporting: Reporting,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Watch {
+    spawn_with(sources, reader.into(), Some(reporting), Timing::DEFAULT, shutdown)
 }
 
 fn spawn_with(
     sources: &[Source],
-    daemon: Daemon,
+    reader: Reader,
+    reporting: Option<Reporting>,
     timing: Timing,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Watch {
@@ -93,20 +135,21 @@ fn spawn_with(
     let (sender, snapshots) = watch::channel(Arc::new(merger.snapshot()));
     let (confirm, orders) = confirm::channel();
     let sources = sources.to_vec();
+    let requests = reporting.as_ref().map(|it| it.requests.clone()).unwrap_or_default();
+    let starter = Starter { reader, reporting, requests: requests.clone(), timing };
     tokio::spawn(async move {
         tokio::select! {
-            () = run(&sources, daemon, timing, merger, sender, orders) => {}
+            () = run(&sources, &starter, merger, sender, orders) => {}
             () = shutdown => {}
         }
     });
-    Watch { snapshots, confirm }
+    Watch { snapshots, confirm, requests }
 }
 
 /// Owns what watches the sources: dropping this future ends it all.
 async fn run(
     sources: &[Source],
-    daemon: Daemon,
-    timing: Timing,
+    starter: &Starter,
     merger: Merger,
     snapshots: watch::Sender<Arc<Snapshot>>,
     orders: mpsc::Receiver<confirm::Order>,
@@ -114,7 +157,7 @@ async fn run(
     let (views, waiting) = mpsc::channel(VIEWS);
     let mut watching = Vec::new();
     for source in sources {
-        match start(source, daemon, timing, views.clone()) {
+        match starter.start(source, views.clone()) {
             Ok(started) => watching.push(started),
             Err(error) => {
                 let source = &source.name;
@@ -144,18 +187,39 @@ impl Watching {
     }
 }
 
-fn start(source: &Source, daemon: Daemon, timing: Timing, views: Views) -> io::Result<Watching> {
-    let name = source.name.clone();
-    match &source.kind {
-        SourceKind::Directory(root) => {
-            let started = thread::start(name, root.clone(), timing.directories, views)?;
-            Ok(Watching::Directory(started))
-        }
-        SourceKind::Cluster(kubeconfig) => {
-            let none = || io::Error::other("it names no kubeconfig for this daemon");
-            let file = kubeconfig.of(daemon).ok_or_else(none)?;
-            let started = kubernetes::start(name, file.to_path_buf(), timing.clusters, views)?;
-            Ok(Watching::Cluster(started))
+/// What all sources are started with.
+#[derive(Debug)]
+struct Starter {
+    reader: Reader,
+    reporting: Option<Reporting>,
+    requests: Requests,
+    timing: Timing,
+}
+
+impl Starter {
+    fn start(&self, source: &Source, views: Views) -> io::Result<Watching> {
+        let (name, metallb) = (source.name.clone(), source.metallb.clone());
+        match &source.kind {
+            SourceKind::Directory(root) => {
+                let timing = self.timing.directories;
+                let started = thread::start(name, root.clone(), metallb, timing, views)?;
+                Ok(Watching::Directory(started))
+            }
+            SourceKind::Cluster(kubeconfig) => {
+                let none = || io::Error::other("it names no kubeconfig for this daemon");
+                let kubeconfig = kubeconfig.of(self.reader.daemon).ok_or_else(none)?.to_path_buf();
+                let target = Target {
+                    kubeconfig,
+                    daemon: self.reader.daemon,
+                    metallb,
+                    kept: self.reader.state.as_ref().map(|state| Kept::new(state, &name)),
+                    reporting: self.reporting.clone().filter(|_| source.report),
+                    requests: self.requests.clone(),
+                    source: name,
+                };
+                let started = kubernetes::start(target, self.timing.clusters, views)?;
+                Ok(Watching::Cluster(started))
+            }
         }
     }
 }

@@ -48,6 +48,8 @@ impl Merger {
             snapshot.namespaces.extend(
                 namespaces.map(|(name, it)| ((source.clone(), Arc::clone(name)), Arc::clone(it))),
             );
+            let metallb = view.metallb.iter().cloned();
+            snapshot.metallb.extend(metallb.map(|objects| (source.clone(), objects)));
             snapshot.contested.extend(view.contested.iter().cloned());
             snapshot.problems.extend(view.problems.iter().cloned());
         }

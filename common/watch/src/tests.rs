@@ -45,9 +45,11 @@ impl Lab {
         let root = outside.path().join("manifests");
         prepare(&root);
         let kind = SourceKind::Directory(root);
-        let sources = [Source { name: SourceName::new("local"), kind }];
+        let sources =
+            [Source { name: SourceName::new("local"), kind, metallb: None, report: true }];
         let timing = super::Timing { directories: timing, ..super::Timing::DEFAULT };
-        let Watch { snapshots, confirm } = spawn_with(&sources, Daemon::Router, timing, pending());
+        let Watch { snapshots, confirm, .. } =
+            spawn_with(&sources, Daemon::Router.into(), None, timing, pending());
         Self { outside, confirm, snapshots }
     }
 
@@ -418,9 +420,9 @@ async fn what_went_by_an_order_is_gone_while_another_file_is_in_doubt() {
 async fn it_ends_when_it_is_told() {
     let root = tempfile::tempdir().expect("a directory");
     let kind = SourceKind::Directory(root.path().to_path_buf());
-    let sources = [Source { name: SourceName::new("local"), kind }];
+    let sources = [Source { name: SourceName::new("local"), kind, metallb: None, report: true }];
     let (stop, stopped) = oneshot::channel::<()>();
-    let Watch { mut snapshots, confirm } = spawn(&sources, Daemon::Router, async {
+    let Watch { mut snapshots, confirm, .. } = spawn(&sources, Daemon::Router, async {
         // Told or dropped, both mean the end.
         let _ = stopped.await;
     });

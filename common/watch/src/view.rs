@@ -8,6 +8,7 @@ use std::{
 use roadstead_model::{
     NodeKey, Problem, ServiceKey,
     local::PortClaim,
+    metallb::MetalLb,
     object::{Endpoints, Namespace, Node, Service},
     snapshot::SourceState,
 };
@@ -33,11 +34,23 @@ pub struct SourceView {
     pub namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     /// Ports of Services of which a nodePort is named by another Service too.
     pub contested: Arc<BTreeSet<(ServiceKey, PortClaim)>>,
+    /// What MetalLB is configured by, the last good of it; none where it is not read, or was never
+    /// good since the start.
+    pub metallb: Option<Arc<MetalLb>>,
     /// What is wrong right now, in the order of files and lines.
     pub problems: Vec<Problem>,
 }
 
 impl SourceView {
+    /// Takes what MetalLB's objects say now, where that may be taken; else what it was before.
+    pub(crate) fn take_metallb(&mut self, now: Option<MetalLb>, before: &Self) {
+        self.metallb = match (now, &before.metallb) {
+            (Some(now), Some(before)) if now == **before => Some(Arc::clone(before)),
+            (Some(now), _) => Some(Arc::new(now)),
+            (None, before) => before.clone(),
+        };
+    }
+
     /// A source that was never read.
     pub fn unread() -> Self {
         Self {
@@ -49,6 +62,7 @@ impl SourceView {
             endpoints: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             contested: Arc::default(),
+            metallb: None,
             problems: Vec::new(),
         }
     }

@@ -76,6 +76,7 @@ pub(crate) fn service(name: &str, ports: &[(Protocol, u16, Option<u16>)]) -> Ser
         affinity: None,
         health_check: None,
         status_addresses: Vec::new(),
+        guarded: true,
         warnings: Vec::new(),
     }
 }
@@ -90,12 +91,18 @@ pub(crate) fn pool(ranges: &[(&str, &str)]) -> config::Pool {
         auto_assign: true,
         priority: None,
         namespaces: Vec::new(),
-        service_selector: None,
+        namespace_selectors: Vec::new(),
+        service_selectors: Vec::new(),
         avoid_buggy_ips: false,
         announce: config::Announce { l2: true, bgp: false },
         interfaces: None,
         sharing: config::Sharing::Off,
         host_addresses: false,
+        drain: false,
+        cool_down: Duration::ZERO,
+        quota: config::Quota::default(),
+        source: None,
+        advertisements: None,
     }
 }
 

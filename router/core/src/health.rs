@@ -49,6 +49,9 @@ pub const FIRST_NODES: usize = 3;
 /// From the start of one probe to the start of the next while a failure is being confirmed, so that
 /// `fall` of them take half a second (docs/decisions/0009).
 const CONFIRM: Duration = Duration::from_millis(150);
+/// For how long a port that has never passed is asked again as fast: kube-proxy gathers changes for
+/// up to a second before it opens a new NodePort, and takes longer where it has much to write.
+const NEW: Duration = Duration::from_secs(5);
 
 /// What is known of one subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -421,7 +424,9 @@ impl Health {
     fn next_due(&self, target: &Target, verdict: &Verdict, now: Duration) -> Option<Duration> {
         let interval = self.rules.interval;
         let wait = match (target, verdict) {
-            (_, Verdict::Unknown { failed }) if *failed < self.rules.fall => {
+            (_, Verdict::Unknown { failed })
+                if *failed < self.rules.fall || self.is_new_port(target, now) =>
+            {
                 return Some(self.confirmed_at(target, now));
             }
             (_, verdict) if verdict.in_doubt() => return Some(self.confirmed_at(target, now)),
@@ -440,6 +445,12 @@ impl Health {
     fn is_checked(&self, target: &Target) -> bool {
         let ask = self.subjects.get(target).map(|subject| &subject.ask);
         matches!(ask, Some(Ask::NodePort(_, Some(_))))
+    }
+
+    /// Whether a port that may not be open yet has been watched for a short time only.
+    fn is_new_port(&self, target: &Target, now: Duration) -> bool {
+        let since = self.subjects.get(target).map_or(Duration::ZERO, |subject| subject.since);
+        matches!(target, Target::Port(..)) && now.saturating_sub(since) < NEW
     }
 
     /// When a failure is confirmed by the next probe: at once where waiting for the last one has

@@ -89,8 +89,12 @@ pub(crate) fn config(directory: &std::path::Path) -> Config {
         sources: vec![Source {
             name: SourceName::new("local"),
             kind: SourceKind::Directory(directory.join("manifests")),
+            metallb: None,
+            report: true,
         }],
         pools: world.pools.to_vec(),
+        reservations: Vec::new(),
+        group: None,
         paths: Paths {
             state: directory.join("state"),
             runtime: directory.join("run"),
@@ -100,6 +104,7 @@ pub(crate) fn config(directory: &std::path::Path) -> Config {
             interfaces: None,
             class_only: false,
             require_ready: true,
+            ip_mode: roadstead_model::report::IpMode::Proxy,
             l2: config::L2 {
                 probe: config::Probe::Off,
                 refresh: Duration::from_secs(30),

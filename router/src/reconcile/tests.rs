@@ -87,6 +87,7 @@ pub(crate) fn world() -> World {
         affinity: None,
         health_check: None,
         status_addresses: Vec::new(),
+        guarded: true,
         warnings: Vec::new(),
     };
     let node = |n: u8| {
@@ -151,12 +152,18 @@ pub(crate) fn pool(addresses: &str) -> config::Pool {
         auto_assign: true,
         priority: None,
         namespaces: Vec::new(),
-        service_selector: None,
+        namespace_selectors: Vec::new(),
+        service_selectors: Vec::new(),
         avoid_buggy_ips: false,
         announce: config::Announce { l2: true, bgp: false },
         interfaces: None,
         sharing: config::Sharing::Off,
         host_addresses: false,
+        drain: false,
+        cool_down: Duration::ZERO,
+        quota: config::Quota::default(),
+        source: None,
+        advertisements: None,
     }
 }
 

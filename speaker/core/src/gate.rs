@@ -11,6 +11,9 @@
 //! | anything else: Pending, unheard of, no router (doubt) | closed | **stays open** |
 //! | no live Service, or the host is drained (knowledge) | closed | closes |
 //!
+//! A Service whose object has no finalizer yet could be gone without a word: it is as one that the
+//! router does not call ready, until it was served there once.
+//!
 //! Opening: probe, announce, then let the kernel answer. Closing: tell the kernel to be silent,
 //! wait until the router says that it is, and only then release.
 
@@ -82,10 +85,25 @@ pub struct Facts<'a> {
     pub require_ready: bool,
     /// Whether the host is drained.
     pub drained: bool,
+    /// Who announces instead of this host; `None`: this host does.
+    pub elsewhere: Option<&'a Elsewhere>,
+    /// Services whose object is to have a finalizer and has none: not announced for the first time.
+    pub unguarded: &'a BTreeSet<ServiceKey>,
     /// What the announcer has seen.
     pub wire: &'a BTreeMap<(IpAddr, Leg), Wire>,
     /// Generation of the assignments published last, by this run or the one before it.
     pub published: u64,
+}
+
+/// Another host of the segment announces: this one must not (S2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// The writer of the group, by name.
+    Writer(Arc<str>),
+    /// Nobody: the group has no writer yet that this host has heard of.
+    NoWriter,
+    /// A host that this one was never told of.
+    Stranger(Arc<str>),
 }
 
 /// What the announcer shall do with an address.
@@ -132,6 +150,9 @@ pub struct Gate {
     open: BTreeSet<IpAddr>,
     /// Addresses answered for before a restart that the announcer has not spoken of yet.
     resumed: Answers,
+    /// Addresses that the host before us announced, until the announcer has them: they are taken over
+    /// without a probe, which that host might still answer.
+    taken: BTreeSet<IpAddr>,
     /// Addresses held before a restart that were not to be answered for: the last run may have ended
     /// before they were silent.
     unsure: BTreeSet<IpAddr>,
@@ -155,11 +176,16 @@ enum Certainty {
 
 enum Reason {
     Drained,
+    Elsewhere(Elsewhere),
     Leaving,
     Unserved(String),
     Pending(String),
+    Unguarded,
     NoRouter,
 }
+
+/// What a Service without a finalizer waits for.
+const UNGUARDED: &str = "its finalizer service.kubernetes.io/load-balancer-cleanup is not on it yet; `roadstead status` tells where the cluster cannot be written to";
 
 impl Gate {
     /// A gate that goes on where the last run stopped: `answers` is what it kept on disk, `held` are
@@ -170,10 +196,21 @@ impl Gate {
         Self { open, resumed: answers, unsure, ..Self::default() }
     }
 
+    /// This host announces from now on what another has announced until now: what follows is as
+    /// after a restart of that host.
+    pub fn take_over(&mut self, announced: impl IntoIterator<Item = IpAddr>) {
+        for address in announced {
+            self.open.insert(address);
+            self.taken.insert(address);
+            self.closing.remove(&address);
+        }
+    }
+
     /// Decides on every address. Level-triggered: the same facts give the same verdict again.
     pub fn step(&mut self, facts: &Facts<'_>) -> Verdict {
         self.forget_unheld(facts);
-        let said = Said::of(facts);
+        let barred = self.barred(facts);
+        let said = Said::of(facts, &barred);
         let mut verdict = Verdict::default();
         for holding in facts.holdings {
             let heard = said.about(holding);
@@ -201,6 +238,7 @@ impl Gate {
         let held: BTreeSet<IpAddr> = facts.holdings.iter().map(|h| h.address).collect();
         self.open.retain(|address| held.contains(address));
         self.unsure.retain(|address| held.contains(address));
+        self.taken.retain(|address| held.contains(address) && !announced(*address, facts.wire));
         self.resumed.retain(|address, _| held.contains(address));
         self.closing.retain(|address, _| held.contains(address));
         let live: BTreeSet<(IpAddr, &ServiceKey)> =
@@ -212,15 +250,32 @@ impl Gate {
         });
     }
 
+    /// Services that are not to be announced for the first time, on each of their addresses.
+    fn barred<'a>(&self, facts: &Facts<'a>) -> BTreeSet<(IpAddr, &'a ServiceKey)> {
+        let unguarded = facts.unguarded;
+        let live = facts.holdings.iter().flat_map(|h| h.live.iter().map(|s| (h.address, s)));
+        let was_announced =
+            |address: &IpAddr| self.resumed.contains_key(address) || self.taken.contains(address);
+        live.filter(|(address, service)| {
+            unguarded.contains(*service)
+                && !was_announced(address)
+                && !self.served.contains(&(*address, (*service).clone()))
+        })
+        .collect()
+    }
+
     /// What a Service that was never served on its address waits for, on an address that is open
     /// for the sake of others.
     fn waits<'s>(
         &mut self,
         holding: &Holding,
         service: &ServiceKey,
-        said: &Said<'s>,
+        said: &Said<'s, '_>,
         facts: &Facts<'_>,
     ) -> Option<&'s str> {
+        if said.barred.contains(&(holding.address, service)) {
+            return Some(UNGUARDED);
+        }
         let place = (holding.address, service.clone());
         let own = said.of_service(holding, service);
         let serves = matches!(own, Some((Serving::Ready | Serving::Degraded, _)));
@@ -235,11 +290,20 @@ impl Gate {
         if facts.drained {
             return Decision::Closed(Reason::Drained);
         }
+        if let Some(elsewhere) = facts.elsewhere {
+            return Decision::Closed(Reason::Elsewhere(elsewhere.clone()));
+        }
         if holding.live.is_empty() {
             return Decision::Closed(Reason::Leaving);
         }
+        let is_open = self.open.contains(&holding.address);
         if !facts.require_ready {
-            return Decision::Open(Certainty::Ready);
+            let all_barred = heard.barred == holding.live.len() && !is_open;
+            return if all_barred {
+                Decision::Closed(Reason::Unguarded)
+            } else {
+                Decision::Open(Certainty::Ready)
+            };
         }
         if heard.ready {
             return Decision::Open(Certainty::Ready);
@@ -250,10 +314,11 @@ impl Gate {
         if heard.unserved == holding.live.len() {
             return Decision::Closed(Reason::Unserved(heard.message.clone()));
         }
-        if self.open.contains(&holding.address) {
+        if is_open {
             return Decision::Open(Certainty::Held(heard.message.clone()));
         }
         match facts.programmed {
+            _ if heard.barred > 0 => Decision::Closed(Reason::Unguarded),
             None => Decision::Closed(Reason::NoRouter),
             Some(_) => Decision::Closed(Reason::Pending(heard.message.clone())),
         }
@@ -272,7 +337,7 @@ impl Gate {
         if !answered.is_empty() {
             verdict.answers.insert(address, answered);
         }
-        let resumes = self.resumed.contains_key(&address);
+        let resumes = self.resumed.contains_key(&address) || self.taken.contains(&address);
         let hold = if resumes { Hold::Resume } else { Hold::Announce };
         verdict.wanted.push(Wanted { address, legs: holding.legs.clone(), hold });
     }
@@ -287,6 +352,7 @@ impl Gate {
     fn close(&mut self, holding: &Holding, facts: &Facts<'_>, verdict: &mut Verdict) {
         let address = holding.address;
         self.resumed.remove(&address);
+        self.taken.remove(&address);
         let was_open = self.open.remove(&address) | self.unsure.remove(&address);
         if was_open && holding.kind == VipKind::Virtual {
             self.closing.insert(address, facts.published.saturating_add(1));
@@ -294,7 +360,9 @@ impl Gate {
         if self.closing.contains_key(&address) && is_silent(address, &self.closing, facts) {
             self.closing.remove(&address);
         }
-        let may_probe = holding.l2 && !holding.live.is_empty() && !facts.drained;
+        // The writer of the group would answer every probe.
+        let silent = facts.drained || facts.elsewhere.is_some();
+        let may_probe = holding.l2 && !holding.live.is_empty() && !silent;
         if may_probe && holding.kind == VipKind::Virtual {
             let legs = holding.legs.clone();
             verdict.wanted.push(Wanted { address, legs, hold: Hold::Probe });
@@ -315,8 +383,9 @@ impl Gate {
 }
 
 /// The router's verdicts by Service.
-struct Said<'a> {
+struct Said<'a, 'b> {
     applied: u64,
+    barred: &'b BTreeSet<(IpAddr, &'a ServiceKey)>,
     services: BTreeMap<&'a ServiceKey, &'a ServiceServing>,
 }
 
@@ -326,14 +395,17 @@ struct Heard {
     ready: bool,
     degraded: Option<String>,
     unserved: usize,
+    /// Those that no word of the router's opens.
+    barred: usize,
     message: String,
 }
 
-impl<'a> Said<'a> {
-    fn of(facts: &Facts<'a>) -> Self {
+impl<'a, 'b> Said<'a, 'b> {
+    fn of(facts: &Facts<'a>, barred: &'b BTreeSet<(IpAddr, &'a ServiceKey)>) -> Self {
         let services = facts.programmed.into_iter().flat_map(|p| &p.services);
         Self {
             applied: facts.programmed.map_or(0, |p| p.applied),
+            barred,
             services: services.map(|service| (&service.service, service)).collect(),
         }
     }
@@ -351,17 +423,22 @@ impl<'a> Said<'a> {
 
     fn about(&self, holding: &Holding) -> Heard {
         let mut heard = Heard::default();
-        for (serving, message) in
-            holding.live.iter().filter_map(|service| self.of_service(holding, service))
-        {
-            match serving {
-                Serving::Ready => heard.ready = true,
-                Serving::Degraded => heard.degraded = Some(message.to_owned()),
-                Serving::Unserved => {
+        for service in &holding.live {
+            let is_barred = self.barred.contains(&(holding.address, service));
+            match (self.of_service(holding, service), is_barred) {
+                (Some((Serving::Unserved, message)), _) => {
                     heard.unserved += 1;
                     message.clone_into(&mut heard.message);
                 }
-                Serving::Pending => message.clone_into(&mut heard.message),
+                (_, true) => heard.barred += 1,
+                (Some((Serving::Ready, _)), false) => heard.ready = true,
+                (Some((Serving::Degraded, message)), false) => {
+                    heard.degraded = Some(message.to_owned());
+                }
+                (Some((Serving::Pending, message)), false) => {
+                    message.clone_into(&mut heard.message);
+                }
+                (None, false) => {}
             }
         }
         heard

@@ -12,6 +12,7 @@ use roadstead_model::{
 };
 
 use super::*;
+use roadstead_model::report::Reports;
 use crate::{legs::LegFacts, metrics::Metrics};
 
 /// A directory that outlives the speaker, and what was ever published.
@@ -19,6 +20,7 @@ struct Machine {
     directory: tempfile::TempDir,
     control: Option<Control>,
     assignments: Option<Published<Assignments>>,
+    reports: Option<tokio::sync::watch::Receiver<Arc<Reports>>>,
     snapshot: Snapshot,
     said: BTreeMap<(u64, u64), Assignments>,
 }
@@ -32,7 +34,7 @@ impl Machine {
         let mut snapshot = Snapshot::default();
         snapshot.sources.insert(SourceName::new("local"), SourceState::Unread);
         let mut machine =
-            Self { directory, control: None, assignments: None, snapshot, said: BTreeMap::new() };
+            Self { directory, control: None, assignments: None, reports: None, snapshot, said: BTreeMap::new() };
         machine.start();
         machine
     }
@@ -48,7 +50,11 @@ impl Machine {
         let (assignments_in, assignments) = published(first);
         let (status, _) = published(report::nothing_yet());
         let store = Store::new(&self.state());
-        let control = Control::new(config.unwrap().into(), store, assignments_in, status).unwrap();
+        let (reports_in, reports) = tokio::sync::watch::channel(Arc::default());
+        let reporter = Reporter::load(&self.state(), reports_in);
+        self.reports = Some(reports);
+        let config = config.unwrap().into();
+        let control = Control::new(config, store, reporter, assignments_in, status).unwrap();
         self.control = Some(control);
         self.assignments = Some(assignments);
     }
@@ -122,7 +128,7 @@ fn announce(control: &mut Control, wanted: &[Wanted]) {
     }
 }
 
-fn service(name: &str) -> Service {
+pub(crate) fn service(name: &str) -> Service {
     Service {
         key: ServiceKey::new(&SourceName::new("local"), "default", name),
         uid: None,
@@ -142,6 +148,7 @@ fn service(name: &str) -> Service {
         health_check: None,
         affinity: None,
         status_addresses: Vec::new(),
+        guarded: true,
         warnings: Vec::new(),
     }
 }

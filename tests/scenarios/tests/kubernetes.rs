@@ -3,7 +3,9 @@
 //! they cannot be had, and says so.
 
 mod node_ports;
+mod nodes;
 mod plane;
+mod rights;
 mod source;
 
 use anyhow::Result;

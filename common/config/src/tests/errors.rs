@@ -89,8 +89,19 @@ fn values_of_the_wrong_kind() {
         "roadstead.toml:4: `namespaces` of pool \"lan\" is a string, not a list of strings",
     );
     refused_beside_pool(
-        "service_selector = [\"a\"]\n",
-        "roadstead.toml:4: `service_selector` of pool \"lan\" is a list, not a table of strings",
+        "service_selector = 5\n",
+        "roadstead.toml:4: `service_selector` of pool \"lan\" is a number, not a selector: write \
+         \"tier=front\" or { tier = \"front\" }",
+    );
+    refused_beside_pool(
+        "service_selector = [\"tier=front\",\n  \"tier near (a)\"]\n",
+        "roadstead.toml:5: `service_selector` of pool \"lan\": \"tier near (a)\": write `key in (a, \
+         b)` or `key notin (a, b)`",
+    );
+    refused_beside_pool(
+        "namespace_selector = \"team in prod\"\n",
+        "roadstead.toml:4: `namespace_selector` of pool \"lan\": \"team in prod\": `team in prod` is \
+         no key of a label: write one as tier or example.com/tier",
     );
     refused_beside_pool(
         "service_selector = { tier = 1 }\n",

@@ -23,9 +23,8 @@ fn the_table_of_defaults_in_the_documentation_is_what_an_empty_file_means() {
     for row in rows {
         let (key, rest) = row.split_once("` | ").expect("two columns");
         let default = rest.trim_end_matches(" |");
-        if let (false, Some(default)) =
-            (key.starts_with("pool.") || key.starts_with("source."), default.strip_prefix('`'))
-        {
+        let elsewhere = ["pool.", "source.", "group."].iter().any(|table| key.starts_with(table));
+        if let (false, Some(default)) = (elsewhere, default.strip_prefix('`')) {
             written.push_str(&format!("{key} = {}\n", default.trim_end_matches('`')));
         }
     }

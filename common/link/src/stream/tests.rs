@@ -38,18 +38,16 @@ async fn linked(on: IpAddr) -> (Link, Link) {
 struct Side {
     urgent: watch::Sender<Arc<[u8]>>,
     bulk: watch::Sender<Arc<[u8]>>,
-    heard: mpsc::UnboundedReceiver<(Lane, Vec<u8>)>,
+    heard: mpsc::Receiver<(Lane, Vec<u8>)>,
     ended: tokio::task::JoinHandle<LinkError>,
 }
 
 fn run(link: Link, idle: Duration) -> Side {
     let (urgent, urgent_out) = watch::channel(Arc::from(&b""[..]));
     let (bulk, bulk_out) = watch::channel(Arc::from(&b""[..]));
-    let (hear, heard) = mpsc::unbounded_channel();
+    let (hear, heard) = mpsc::channel(4);
     let outgoing = Outgoing { urgent: urgent_out, bulk: bulk_out };
-    let ended = tokio::spawn(link.run(outgoing, idle, move |lane, message| {
-        let _ = hear.send((lane, message));
-    }));
+    let ended = tokio::spawn(link.run(outgoing, idle, hear));
     Side { urgent, bulk, heard, ended }
 }
 

@@ -1,5 +1,8 @@
 //! The kubeconfig and the files that it names → a client, and another one when they change.
 //!
+//! A token that was renewed (`renewal`) is spoken with in the place of the kubeconfig's own, as long
+//! as it is one of the same ServiceAccount and lasts longer.
+//!
 //! # What is taken
 //! The current context, with a token, a token's file or a client certificate. TLS is always
 //! verified, by the certificate authority that is named or by those of the host; without TLS only
@@ -27,13 +30,15 @@ use kube::{
     client::{Body, ConfigExt},
     config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig},
 };
+use secrecy::ExposeSecret;
 use tokio::{
     sync::{mpsc, watch},
     time,
 };
 use tower::{ServiceBuilder, ServiceExt};
 
-use super::state::News;
+use super::{Kept, Timing, renewal::Renewal, state::News, token::Bound};
+use crate::requests::Counter;
 
 /// Largest kubeconfig, token or certificate in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -53,6 +58,10 @@ pub(super) struct Access {
     pub(super) client: Client,
     /// For people: `https://192.0.2.1:6443`.
     pub(super) server: Arc<str>,
+    /// The token that it says, where that runs out.
+    pub(super) token: Option<Bound>,
+    /// Where requests are counted, if anywhere.
+    pub(super) requests: Option<Counter>,
 }
 
 /// Why a kubeconfig cannot be used.
@@ -86,7 +95,7 @@ pub fn check(kubeconfig: &Path) -> Result<(), AccessError> {
     let unreadable = |source| AccessError::File { path: kubeconfig.to_path_buf(), source };
     let read = || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(unreadable)?;
-        runtime.block_on(async { Material::read(kubeconfig)?.access().await.map(|_| ()) })
+        runtime.block_on(async { Material::read(kubeconfig, None)?.access().await.map(|_| ()) })
     };
     thread::scope(|scope| {
         let reader = thread::Builder::new().spawn_scoped(scope, read).map_err(unreadable)?;
@@ -95,22 +104,32 @@ pub fn check(kubeconfig: &Path) -> Result<(), AccessError> {
 }
 
 /// Provides a client, and a new one whenever what it was made of has changed; one that could not be
-/// made anew stays. Ends when nobody listens.
+/// made anew stays. Renews its token where there is a place to keep it. Ends when nobody listens.
 pub(super) async fn follow(
     kubeconfig: Arc<Path>,
-    period: Duration,
+    kept: Option<Kept>,
+    timing: Timing,
+    requests: Counter,
     clients: watch::Sender<Option<Access>>,
     news: mpsc::Sender<News>,
 ) {
     let hasher = RandomState::new();
+    let mut renewal = kept.clone().map(|kept| Renewal::new(kept, timing));
     let mut used = None;
     let mut told = None;
     loop {
-        let found = fresh(&kubeconfig, &hasher, used).await;
-        let wrong = found.as_ref().err().map(ToString::to_string);
+        let found = fresh(&kubeconfig, kept.as_ref(), &hasher, used).await;
+        let mut wrong = found.as_ref().err().map(ToString::to_string);
         if let Ok(Some((access, fingerprint))) = found {
             used = Some(fingerprint);
-            clients.send_replace(Some(access));
+            clients.send_replace(Some(Access { requests: Some(requests.clone()), ..access }));
+        }
+        let access = clients.borrow().clone();
+        if let (Some(renewal), Some(access)) = (&mut renewal, access) {
+            if renewal.renew(&access).await {
+                continue;
+            }
+            wrong = wrong.or_else(|| renewal.trouble());
         }
         if wrong != told {
             let news_of_it = News::Access(wrong.clone());
@@ -119,17 +138,18 @@ pub(super) async fn follow(
             }
             told = wrong;
         }
-        time::sleep(period).await;
+        time::sleep(timing.credentials).await;
     }
 }
 
 /// A client, where the one in use was made of something else.
 async fn fresh(
     kubeconfig: &Path,
+    kept: Option<&Kept>,
     hasher: &RandomState,
     used: Option<u64>,
 ) -> Result<Option<(Access, u64)>, AccessError> {
-    let material = Material::read(kubeconfig)?;
+    let material = Material::read(kubeconfig, kept)?;
     let fingerprint = material.fingerprint(hasher);
     if used == Some(fingerprint) {
         return Ok(None);
@@ -141,12 +161,14 @@ async fn fresh(
 struct Material {
     kubeconfig: Kubeconfig,
     contents: Vec<Vec<u8>>,
+    token: Option<Bound>,
 }
 
 impl Material {
     /// Reads everything; whatever is wrong with one context is not looked for in others.
-    fn read(path: &Path) -> Result<Self, AccessError> {
+    fn read(path: &Path, kept: Option<&Kept>) -> Result<Self, AccessError> {
         let mut contents = vec![read(path)?];
+        let mut token = None;
         let mut kubeconfig = Kubeconfig::read_from(path)?;
         if let Some(cluster) = current_cluster(&kubeconfig) {
             check_cluster(cluster)?;
@@ -163,8 +185,14 @@ impl Material {
                 user.token_file = None;
                 contents.push(token);
             }
+            token = user.token.as_ref().and_then(|it| Bound::read(it.expose_secret()));
+            if let Some((text, renewed)) = token.as_ref().and_then(|own| later(own, kept?)) {
+                user.token = Some(text.clone().into());
+                token = Some(renewed);
+                contents.push(text.into_bytes());
+            }
         }
-        Ok(Self { kubeconfig, contents })
+        Ok(Self { kubeconfig, contents, token })
     }
 
     fn fingerprint(&self, hasher: &RandomState) -> u64 {
@@ -184,8 +212,17 @@ impl Material {
         }
         let client = client(&config).map_err(|error| AccessError::Credentials(Box::new(error)))?;
         let server = config.cluster_url.to_string();
-        Ok(Access { client, server: server.trim_end_matches('/').into() })
+        let server = server.trim_end_matches('/').into();
+        Ok(Access { client, server, token: self.token, requests: None })
     }
+}
+
+/// The token that was renewed, where it is to be said instead of `own`. One that cannot be read is
+/// as good as none: it will be made again.
+fn later(own: &Bound, kept: &Kept) -> Option<(String, Bound)> {
+    let text = String::from_utf8(read(&kept.token()).ok()?).ok()?.trim().to_owned();
+    let renewed = Bound::read(&text)?;
+    renewed.follows(own).then_some((text, renewed))
 }
 
 fn client(config: &Config) -> Result<Client, kube::Error> {
@@ -256,7 +293,7 @@ fn named(path: &Option<String>) -> Result<Option<Vec<u8>>, AccessError> {
     path.as_ref().map(|path| read(Path::new(path))).transpose()
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
     let unreadable = |source| AccessError::File { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(unreadable)?;

@@ -4,11 +4,11 @@ use std::{cmp::Reverse, path::PathBuf, sync::Arc};
 
 use roadstead_model::{Location, Problem, SourceName, problem::Severity};
 
-use super::{json, version::Version};
+use super::{json, version::Version, writer::Observed};
 use crate::objects::{
-    Content, Item, ObjectId,
+    Content, Item, Object, ObjectId,
     fields::{Fields, Report},
-    kind::{KINDS, Kind},
+    kind::Kind,
     metadata,
     origin::Origin,
     tree::{Node, Value},
@@ -31,10 +31,12 @@ pub(super) struct Kept {
 pub(super) struct Change {
     /// Which one.
     pub(super) id: ObjectId,
-    /// What is kept of it; nothing of one that is being deleted.
+    /// What is kept of it; nothing of one that is being deleted, or is none of those asked for.
     pub(super) kept: Option<Kept>,
     /// `metadata.resourceVersion`.
     pub(super) version: Option<Version>,
+    /// What is on it of what is written, where anything is written.
+    pub(super) seen: Option<Arc<Observed>>,
 }
 
 /// What comes from the API and is no object of it.
@@ -53,11 +55,18 @@ pub(super) enum NoObject {
 pub(super) struct Converter {
     source: SourceName,
     place: Arc<PathBuf>,
+    /// Whether Services are written to: then what is on them is seen, and they are guarded or not.
+    is_written: bool,
 }
 
 impl Converter {
     pub(super) fn new(source: &SourceName) -> Self {
-        Self { source: source.clone(), place: Arc::new(place_of(source)) }
+        Self { source: source.clone(), place: Arc::new(place_of(source)), is_written: false }
+    }
+
+    /// The same for a cluster that is written to, or is not.
+    pub(super) fn written(self, is_written: bool) -> Self {
+        Self { is_written, ..self }
     }
 
     /// Reads an object of `kind`.
@@ -71,12 +80,17 @@ impl Converter {
         };
         let fields = Fields::new(entries, 0);
         let id = identity(kind, &node).ok_or(NoObject::Nameless)?;
-        let named = metadata::name_of(&fields, name_of(kind));
+        let named = metadata::name_of(&fields, kind.as_str());
         let mut report = Report::new(&self.place, named, Origin::ApiServer);
-        let (_, object) = kind.read(&self.source, &fields, &mut report);
+        let (_, mut object) = kind.read(&self.source, &fields, &mut report);
+        let seen = self.seen(kind, text);
+        if let (true, Some(Object::Service(service))) = (self.is_written, &mut object) {
+            Arc::make_mut(service).guarded = seen.as_ref().is_some_and(Observed::is_guarded);
+        }
         let refused = report.is_refused();
         let problems = report.into_problems();
         let content = match object {
+            _ if !is_meant(kind, &node) => None,
             _ if refused => Some(Content::Refused { reason: first_error(&problems) }),
             object => object.map(Content::Good),
         };
@@ -86,17 +100,23 @@ impl Converter {
             problems: worst(problems),
         });
         let version = text_at(&node, &["metadata", "resourceVersion"]).and_then(Version::new);
-        Ok(Change { id, kept, version })
+        let seen = seen.filter(|seen| seen.is_marked() || is_meant(kind, &node)).map(Arc::new);
+        Ok(Change { id, kept, version, seen })
     }
+
+    fn seen(&self, kind: Kind, text: &str) -> Option<Observed> {
+        (self.is_written && kind == Kind::Service).then(|| Observed::read(text)).flatten()
+    }
+}
+
+/// Whether it is one that is asked for: servers before 1.30 cannot select Services by their type.
+fn is_meant(kind: Kind, node: &Node<'_>) -> bool {
+    kind != Kind::Service || text_at(node, &["spec", "type"]) == Some("LoadBalancer")
 }
 
 /// What stands where a file would: `cluster home`.
 pub(super) fn place_of(source: &SourceName) -> PathBuf {
     format!("cluster {source}").into()
-}
-
-fn name_of(kind: Kind) -> &'static str {
-    KINDS.iter().find(|(.., of)| *of == kind).map_or("", |(name, ..)| name)
 }
 
 /// Which object it is, whatever else is wrong with it: the API server vouches for names.
@@ -108,6 +128,7 @@ fn identity(kind: Kind, node: &Node<'_>) -> Option<ObjectId> {
         Kind::Node => ObjectId::Node(name),
         Kind::Namespace => ObjectId::Namespace(name),
         Kind::EndpointSlice => ObjectId::EndpointSlice(namespace(), name),
+        Kind::MetalLb(kind) => ObjectId::MetalLb(kind, namespace(), name),
     })
 }
 
@@ -192,6 +213,13 @@ mod tests {
         let text = r#"{"metadata": {"name": "n1", "deletionTimestamp": "2026-01-01T00:00:00Z"}}"#;
         let read = change(Kind::Node, text).expect("an object");
         assert_eq!((read.id, read.kept), (ObjectId::Node("n1".into()), None));
+    }
+
+    #[test]
+    fn a_service_of_another_type_is_not_kept() {
+        for spec in [r#"{"type": "ClusterIP"}"#, r#"{"type": "NodePort", "ports": 7}"#, "{}"] {
+            assert_eq!(service(spec).kept, None, "{spec}");
+        }
     }
 
     #[test]

@@ -12,12 +12,14 @@
 //!
 //! A thread of its own with a runtime of its own for each cluster: thousands of objects that are
 //! read must never hold up the runtime that answers ARP, and what one cluster does, or fails to do,
-//! is its own matter (S6). Dropping [`Watching`] ends it all; nothing is written anywhere, so that
-//! ending at any moment is safe. Only reading: nothing here changes an object.
+//! is its own matter (S6). Dropping [`Watching`] ends it all; what is written to the disk (`kept`) is
+//! replaced whole, so that ending at any moment is safe.
 //!
 //! From the inside out: `json` makes trees of text, `convert` objects of trees (by the rules that
 //! manifests follow too), `decode` reads pages and events; `response` and `request` carry them;
 //! `reflector` follows one kind; `state` (pure) decides what is believed; `owner` sends views.
+//! `access` renews the token that it speaks with (`token`), and `setup` is what an operator has done
+//! once for all of this: `roadstead kubeconfig`.
 //!
 //! # What is asked for
 //! Services of type LoadBalancer, Nodes, Namespaces, EndpointSlices that belong to a Service and
@@ -36,22 +38,29 @@ mod backoff;
 mod convert;
 mod decode;
 mod json;
+mod kept;
 mod owner;
 mod reflector;
+mod renewal;
 mod request;
 mod resource;
 mod response;
+pub mod setup;
 mod state;
+mod token;
 mod version;
+pub(crate) mod writer;
 
 use std::{io, path::PathBuf, sync::Arc, thread, time::Duration};
 
-use roadstead_model::SourceName;
+use roadstead_model::{SourceName, config::Daemon};
 use tokio::sync::{mpsc, oneshot};
 
 pub use access::{AccessError, check};
+pub(crate) use kept::Kept;
+pub use writer::Reporting;
 
-use crate::{confirm::Confirmed, manifests::thread::Views};
+use crate::{confirm::Confirmed, manifests::thread::Views, requests::Requests};
 use owner::Owner;
 
 /// Largest event of a watch in bytes. etcd takes objects of 1.5 MiB, which are up to twice that in
@@ -81,6 +90,15 @@ pub(crate) struct Timing {
     pub(crate) asked_most: Duration,
     /// How often credentials on the disk are looked at.
     pub(crate) credentials: Duration,
+    /// How long to wait after a token was renewed, or could not be.
+    pub(crate) renewal: Duration,
+    /// How long to wait before a kind is asked for again that the server did not know.
+    pub(crate) absent: Duration,
+    /// The mean wait before a kind is listed again whose list is not believed: the server may have
+    /// come to itself without a word.
+    pub(crate) doubt: Duration,
+    /// How often it is written down how far history was followed.
+    pub(crate) notes: Duration,
 }
 
 impl Timing {
@@ -95,7 +113,30 @@ impl Timing {
         retry_most: Duration::from_secs(30),
         asked_most: Duration::from_secs(300),
         credentials: Duration::from_secs(5),
+        renewal: Duration::from_secs(60),
+        absent: Duration::from_secs(60),
+        doubt: Duration::from_secs(60),
+        notes: Duration::from_secs(10),
     };
+}
+
+/// A cluster as one daemon watches it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Its name.
+    pub(crate) source: SourceName,
+    /// How it is reached.
+    pub(crate) kubeconfig: PathBuf,
+    /// Who watches: each daemon asks for what it needs only.
+    pub(crate) daemon: Daemon,
+    /// The namespace whose MetalLB objects are read, if any.
+    pub(crate) metallb: Option<Arc<str>>,
+    /// Where things are kept that outlive the daemon.
+    pub(crate) kept: Option<Kept>,
+    /// What is to be written to it, where anything is.
+    pub(crate) reporting: Option<Reporting>,
+    /// Where its requests are counted.
+    pub(crate) requests: Requests,
 }
 
 /// An order to confirm, with the place for its answer.
@@ -127,16 +168,11 @@ impl Watching {
 ///
 /// # Errors
 /// When the system gives no thread or no runtime.
-pub(crate) fn start(
-    source: SourceName,
-    kubeconfig: PathBuf,
-    timing: Timing,
-    views: Views,
-) -> io::Result<Watching> {
+pub(crate) fn start(target: Target, timing: Timing, views: Views) -> io::Result<Watching> {
     let (orders, waiting) = mpsc::channel(ORDERS);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let watch = move || {
-        let owner = Owner::new(source, Arc::from(kubeconfig), timing, views, waiting);
+        let owner = Owner::new(target, timing, views, waiting);
         runtime.block_on(owner.run());
         // Name look-ups that hang must not hold up the end.
         runtime.shutdown_background();

@@ -1,6 +1,6 @@
 //! Owns what is known of one cluster: takes news and orders, sends views.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use roadstead_model::SourceName;
 use tokio::{
@@ -10,13 +10,15 @@ use tokio::{
 };
 
 use super::{
-    Order, Timing, access,
+    Kept, Order, Target, Timing, access,
     convert::Converter,
+    kept::Reached,
     reflector::Reflector,
     resource,
     state::{News, State},
+    writer::{Inbox, Reporting, Writer},
 };
-use crate::{manifests::thread::Views, view::SourceView};
+use crate::{manifests::thread::Views, objects::kind::Kind, requests::Counter, view::SourceView};
 
 /// News that wait. When they are full the reflectors read no further from their connections.
 const NEWS: usize = 64;
@@ -24,11 +26,24 @@ const NEWS: usize = 64;
 /// The one task that has a cluster's state.
 pub(super) struct Owner {
     source: SourceName,
+    kinds: Vec<Kind>,
+    /// The namespace of MetalLB's kinds, where they are among them.
+    metallb: Arc<str>,
     kubeconfig: Arc<Path>,
+    kept: Option<Kept>,
+    /// What is to be written to the cluster, and what is seen for that.
+    reporting: Option<Reporting>,
+    inbox: Option<Inbox>,
+    requests: Counter,
     timing: Timing,
     views: Views,
     orders: mpsc::Receiver<Order>,
     state: State,
+    /// How far history was followed as it was last written down, and when the next time is.
+    noted: Reached,
+    note_at: Instant,
+    /// The kinds that are to be listed again, for their lists are not believed.
+    doubts: watch::Sender<BTreeSet<Kind>>,
     sent: Option<Arc<SourceView>>,
     /// How long the last view took to make.
     cost: Duration,
@@ -40,14 +55,36 @@ const SPARING: u32 = 4;
 
 impl Owner {
     pub(super) fn new(
-        source: SourceName,
-        kubeconfig: Arc<Path>,
+        target: Target,
         timing: Timing,
         views: Views,
         orders: mpsc::Receiver<Order>,
     ) -> Self {
-        let state = State::new(source.clone());
-        Self { source, kubeconfig, timing, views, orders, state, sent: None, cost: Duration::ZERO }
+        let Target { source, kubeconfig, daemon, metallb, kept, reporting, requests } = target;
+        let mut kinds = resource::kinds(daemon).to_vec();
+        if metallb.is_some() {
+            kinds.extend(resource::metallb_kinds(daemon));
+        }
+        let noted = kept.as_ref().map(Kept::reached).unwrap_or_default();
+        Self {
+            state: State::new(source.clone(), &kinds, &noted),
+            kinds,
+            metallb: metallb.unwrap_or_default(),
+            kubeconfig: kubeconfig.into(),
+            kept,
+            inbox: reporting.is_some().then(|| Inbox::new(source.clone())),
+            reporting,
+            requests: Counter::new(source.clone(), requests),
+            source,
+            timing,
+            views,
+            orders,
+            noted,
+            note_at: Instant::now(),
+            doubts: watch::Sender::default(),
+            sent: None,
+            cost: Duration::ZERO,
+        }
     }
 
     /// Runs until the orders' sender is dropped or nobody takes views any more; what follows the
@@ -62,12 +99,21 @@ impl Owner {
     fn spawn(&self, news: &mpsc::Sender<News>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         let (clients, client) = watch::channel(None);
-        let kubeconfig = Arc::clone(&self.kubeconfig);
-        tasks.spawn(access::follow(kubeconfig, self.timing.credentials, clients, news.clone()));
-        let converter = Converter::new(&self.source);
-        for kind in resource::KINDS {
+        let (kubeconfig, kept) = (Arc::clone(&self.kubeconfig), self.kept.clone());
+        let requests = self.requests.clone();
+        tasks.spawn(access::follow(kubeconfig, kept, self.timing, requests, clients, news.clone()));
+        if let (Some(reporting), Some(inbox)) = (self.reporting.clone(), self.inbox.clone()) {
+            let (source, client, news) = (self.source.clone(), client.clone(), news.clone());
+            let writer = Writer::new(source, reporting, inbox, client, news, self.timing);
+            tasks.spawn(writer.run());
+        }
+        let converter = Converter::new(&self.source).written(self.reporting.is_some());
+        for &kind in &self.kinds {
             let (client, news) = (client.clone(), news.clone());
-            tasks.spawn(Reflector::new(kind, converter.clone(), client, news, self.timing).run());
+            let resource = resource::within(kind, &self.metallb);
+            let converter = converter.clone();
+            let reflector = Reflector::new(kind, resource, converter, client, news, self.timing);
+            tasks.spawn(reflector.doubting(self.doubts.subscribe()).run());
         }
         tasks
     }
@@ -93,6 +139,7 @@ impl Owner {
                 order = self.orders.recv() => {
                     let Some(answer) = order else { return };
                     let confirmed = self.state.confirm();
+                    self.note_at = Instant::now();
                     if !self.send().await {
                         return;
                     }
@@ -101,6 +148,9 @@ impl Owner {
                 }
                 found = news.recv() => {
                     let Some(found) = found else { return };
+                    if let Some(inbox) = &self.inbox {
+                        inbox.note(&found);
+                    }
                     self.state.handle(found);
                     let settle = self.timing.settle.max(self.cost.saturating_mul(SPARING));
                     due = due.or_else(|| Instant::now().checked_add(settle));
@@ -114,10 +164,33 @@ impl Owner {
         let began = Instant::now();
         let view = self.state.view();
         self.cost = began.elapsed();
+        self.note(began);
+        let doubted = self.state.doubted_kinds();
+        self.doubts.send_if_modified(|told| {
+            let is_new = *told != doubted;
+            *told = doubted;
+            is_new
+        });
         if self.sent.as_ref().is_some_and(|sent| Arc::ptr_eq(sent, &view)) {
             return true;
         }
         self.sent = Some(Arc::clone(&view));
         self.views.send((self.source.clone(), view)).await.is_ok()
+    }
+
+    /// Writes down how far history was followed, where that is due. What cannot be written is told
+    /// in the log only: nothing that is served depends on it.
+    fn note(&mut self, now: Instant) {
+        let Some(kept) = self.kept.as_ref().filter(|_| now >= self.note_at) else { return };
+        let reached = self.state.reached();
+        if reached == self.noted {
+            return;
+        }
+        self.note_at = now.checked_add(self.timing.notes).unwrap_or(now);
+        if let Err(error) = kept.keep_reached(&reached) {
+            let source = &self.source;
+            tracing::warn!(%source, %error, "how far the cluster was followed cannot be kept");
+        }
+        self.noted = reached;
     }
 }

@@ -5,7 +5,10 @@
 //! was restored from a backup would say nothing about its new past to a watch from its old future.
 
 use std::{
+    collections::BTreeSet,
+    future::pending,
     hash::{BuildHasher, Hasher, RandomState},
+    pin::pin,
     time::Duration,
 };
 
@@ -21,7 +24,7 @@ use super::{
     convert::{Change, Converter},
     decode::{self, Event, NotTheApi, Page},
     request,
-    resource::{self, Resource},
+    resource::Resource,
     response::{self, Failure, Lines},
     state::{Listing, News},
     version::Version,
@@ -40,6 +43,8 @@ pub(super) struct Reflector {
     converter: Converter,
     clients: watch::Receiver<Option<Access>>,
     news: mpsc::Sender<News>,
+    /// Which kinds' lists are not believed.
+    doubts: watch::Receiver<BTreeSet<Kind>>,
     timing: Timing,
     backoff: Backoff,
     /// When the watch that is held began to say what happens.
@@ -79,6 +84,7 @@ impl From<NotTheApi> for Pause {
 impl Reflector {
     pub(super) fn new(
         kind: Kind,
+        resource: Resource,
         converter: Converter,
         clients: watch::Receiver<Option<Access>>,
         news: mpsc::Sender<News>,
@@ -86,10 +92,11 @@ impl Reflector {
     ) -> Self {
         Self {
             kind,
-            resource: resource::of(kind),
+            resource,
             converter,
             clients,
             news,
+            doubts: watch::channel(BTreeSet::new()).1,
             timing,
             backoff: Backoff::new(timing.retry, timing.retry_most),
             well_since: None,
@@ -98,6 +105,11 @@ impl Reflector {
             streams: true,
             limit: PAGE,
         }
+    }
+
+    /// Lists again where its list is not believed for some time.
+    pub(super) fn doubting(self, doubts: watch::Receiver<BTreeSet<Kind>>) -> Self {
+        Self { doubts, ..self }
     }
 
     /// Follows the kind until nobody takes news of it. Cancelling it is safe: it owns nothing but
@@ -123,6 +135,14 @@ impl Reflector {
                     self.is_suspect = true;
                     Duration::ZERO
                 }
+                Pause::Failed(failure) if self.resource.is_optional && failure.is_unknown() => {
+                    self.reached = None;
+                    if self.news.send(News::Absent(self.kind)).await.is_err() {
+                        return;
+                    }
+                    self.timing.absent
+                }
+                Pause::Failed(failure) if self.selects_no_more(&access, &failure) => Duration::ZERO,
                 Pause::Failed(failure) => match self.failed(&access, &failure).await {
                     Some(wait) => wait,
                     None => return,
@@ -157,6 +177,18 @@ impl Reflector {
         }
         let asked = failure.retry_after().unwrap_or_default().min(self.timing.asked_most);
         Some(wait.max(asked))
+    }
+
+    /// Gives up a selection that the server does not know (`spec.type`, before 1.30): others are
+    /// dropped as they are read.
+    fn selects_no_more(&mut self, access: &Access, failure: &Failure) -> bool {
+        let gives_up = self.resource.fields.is_some() && failure.is_unselectable();
+        if gives_up {
+            let (server, kind) = (&access.server, self.resource.plural);
+            tracing::warn!(%server, kind, %failure, "the server cannot select what is needed; all of the kind is read");
+            self.resource.fields = None;
+        }
+        gives_up
     }
 
     /// Waits, unless there is another client, which may fare better.
@@ -250,7 +282,9 @@ impl Reflector {
     /// Whether a streaming list failed as it does where the server has none.
     fn is_no_stream(&self, failure: &Failure) -> bool {
         match failure {
-            Failure::Refused { code, .. } => matches!(code, 400 | 422),
+            Failure::Refused { code, .. } => {
+                matches!(code, 400 | 422) && !failure.is_unselectable()
+            }
             Failure::Broken(_) => true,
             Failure::Unreachable(_) => self.backoff.failures() >= FAILURES,
             Failure::TooBig(_) | Failure::WentBack => false,
@@ -268,8 +302,14 @@ impl Reflector {
         }
         let mut lines = Lines::new(body);
         let mut initial = self.reached.is_none().then(Initial::default);
+        let wait = self.spread(self.timing.doubt);
+        let mut doubted = pin!(long_doubted(self.doubts.clone(), self.kind, wait));
         loop {
             let line = tokio::select! {
+                () = &mut doubted => {
+                    self.reached = None;
+                    return Err(Pause::Over);
+                }
                 line = lines.next(MAX_EVENT, self.timing.idle) => line?,
                 // One that has ended is found out by whoever asks for it next.
                 _ = self.clients.changed() => {
@@ -286,12 +326,15 @@ impl Reflector {
         }
     }
 
-    /// How long the next watch is asked to last; never the same for all, so that they do not end
-    /// together.
+    /// How long the next watch is asked to last.
     fn lasts(&self) -> Duration {
+        self.spread(self.timing.watch)
+    }
+
+    /// Up to a fifth longer; never the same for all, so that they do not end together.
+    fn spread(&self, span: Duration) -> Duration {
         let permille = u32::try_from(chance() % 200).unwrap_or(0).saturating_add(1_000);
-        let spread = self.timing.watch.saturating_mul(permille).checked_div(1_000);
-        spread.unwrap_or(self.timing.watch)
+        span.saturating_mul(permille).checked_div(1_000).unwrap_or(span)
     }
 
     /// Takes an event: a part of the list while there is one, else history.
@@ -382,6 +425,20 @@ fn ended(in_list: bool, lasted: Duration, asked: Duration) -> Pause {
         return Pause::Over;
     }
     Pause::Failed(Failure::Unreachable("the watch was ended early".to_owned()))
+}
+
+/// Resolves when the list of a kind was doubted for so long without a pause.
+async fn long_doubted(mut doubts: watch::Receiver<BTreeSet<Kind>>, kind: Kind, wait: Duration) {
+    loop {
+        if doubts.wait_for(|kinds| kinds.contains(&kind)).await.is_err() {
+            // Nobody doubts any more: the owner has ended.
+            return pending().await;
+        }
+        tokio::select! {
+            () = time::sleep(wait) => return,
+            _ = doubts.wait_for(|kinds| !kinds.contains(&kind)) => {}
+        }
+    }
 }
 
 /// A number by chance, for the spread of waits.

@@ -25,7 +25,7 @@ pub(super) fn page(resource: &Resource, limit: u32, next: &str) -> Result<Reques
         continue_token: (!next.is_empty()).then(|| next.to_owned()),
         ..ListParams::default()
     };
-    built(Builder::new(resource.path).list(&params))
+    built(Builder::new(&*resource.path).list(&params))
 }
 
 /// A watch from a version, or from the start: a streaming list (KEP-3157).
@@ -44,7 +44,7 @@ pub(super) fn watch(
         bookmarks: true,
         send_initial_events: from.is_none(),
     };
-    built(Builder::new(resource.path).watch(&params, from.map_or("", Version::as_str)))
+    built(Builder::new(&*resource.path).watch(&params, from.map_or("", Version::as_str)))
 }
 
 fn built(

@@ -3,7 +3,10 @@
 use std::{error::Error, fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use tokio::time::timeout;
@@ -47,6 +50,26 @@ impl Failure {
         }
     }
 
+    /// Whether the server does not know the kind.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == StatusCode::NOT_FOUND.as_u16())
+    }
+
+    /// Whether the server does not know the field that a list is to be selected by.
+    pub(super) fn is_unselectable(&self) -> bool {
+        match self {
+            Self::Refused { code, message, .. } => {
+                *code == StatusCode::BAD_REQUEST.as_u16() && message.contains("field label")
+            }
+            Self::Unreachable(_) | Self::Broken(_) | Self::TooBig(_) | Self::WentBack => false,
+        }
+    }
+
+    /// Whether the credentials are not believed, which no patience mends.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == StatusCode::UNAUTHORIZED.as_u16())
+    }
+
     /// When the server wants to be asked again.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -63,11 +86,24 @@ impl fmt::Display for Failure {
             Self::Refused { code, message, .. } if message.is_empty() => {
                 write!(f, "answers {code}")
             }
-            Self::Refused { code, message, .. } => write!(f, "answers {code}: {message}"),
+            Self::Refused { code, message, .. } => {
+                write!(f, "answers {code}: {message}{}", advice(*code))
+            }
             Self::Broken(why) => write!(f, "says what cannot be understood: {why}"),
             Self::TooBig(most) => write!(f, "says more than {most} bytes at once"),
             Self::WentBack => f.write_str("is at an earlier version than it was"),
         }
+    }
+}
+
+/// What an operator can do about a refusal.
+fn advice(code: u16) -> &'static str {
+    match StatusCode::from_u16(code) {
+        Ok(StatusCode::UNAUTHORIZED) => {
+            "; the credentials of the kubeconfig are wrong or have run out: `roadstead kubeconfig` makes new ones"
+        }
+        Ok(StatusCode::FORBIDDEN) => "; `roadstead kubeconfig` gives the roles that are needed",
+        _ => "",
     }
 }
 
@@ -80,7 +116,12 @@ pub(super) async fn send(
     request: Request<Body>,
     patience: Duration,
 ) -> Result<Body, Failure> {
+    let verb = verb(&request);
     let answer = timeout(patience, access.client.send(request)).await;
+    if let Some(requests) = &access.requests {
+        let code = answer.as_ref().ok().and_then(|answer| answer.as_ref().ok());
+        requests.count(verb, code.map_or(0, |answer| answer.status().as_u16()));
+    }
     let answer = answer.map_err(|_| silent(patience))?.map_err(|error| match error {
         // Its own words would only say that a service failed.
         kube::Error::Service(cause) => unreachable(cause.as_ref()),
@@ -95,6 +136,18 @@ pub(super) async fn send(
     let status = decode::status(&said);
     let retry_after = asked.or(status.retry_after());
     Err(Failure::Refused { code, message: told(&status.message), retry_after })
+}
+
+/// What a request asks for, in a word.
+fn verb(request: &Request<Body>) -> &'static str {
+    let is_apply = |value: &HeaderValue| value.as_bytes().starts_with(b"application/apply-patch");
+    match *request.method() {
+        Method::POST => "create",
+        Method::PATCH if request.headers().get(CONTENT_TYPE).is_some_and(is_apply) => "apply",
+        Method::PATCH => "patch",
+        _ if request.uri().query().is_some_and(|query| query.contains("watch=true")) => "watch",
+        _ => "list",
+    }
 }
 
 /// A whole answer.

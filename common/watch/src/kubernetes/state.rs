@@ -10,7 +10,7 @@
 //!
 //! # Doubt and its end
 //! The doubt of a list ends when events have made its objects and ours the same, when another list
-//! is not doubtful, or by an operator's order ([`State::confirm`]). An API that cannot be reached is
+//! (there is one each minute or so, as long as it is doubted) is not doubtful, or by an operator's order ([`State::confirm`]). An API that cannot be reached is
 //! doubt as well, which ends when it answers and which no order ends: nobody has said anything that
 //! could be believed. A cluster that is given up is taken out of the configuration.
 
@@ -20,10 +20,11 @@ use std::{
     sync::Arc,
 };
 
-use roadstead_model::{Location, Problem, SourceName, snapshot::SourceState};
+use roadstead_model::{Location, Problem, SourceName, problem::Severity, snapshot::SourceState};
 
 use super::{
     convert::{Change, Kept, place_of},
+    kept::Reached,
     resource,
     version::Version,
 };
@@ -63,12 +64,16 @@ pub(super) enum News {
     Deleted(Kind, ObjectId, Option<Version>),
     /// Nothing happened up to this version.
     Reached(Kind, Version),
+    /// The server does not know the kind.
+    Absent(Kind),
     /// A kind is watched, with nothing missed.
     Watched(Kind),
     /// A kind cannot be watched, and why.
     Trouble(Kind, String),
     /// What is wrong with the kubeconfig, if anything.
     Access(Option<String>),
+    /// What is wrong with what is written to the cluster.
+    Writing(Vec<(Severity, String)>),
 }
 
 /// What is known of one cluster.
@@ -78,6 +83,7 @@ pub(super) struct State {
     place: Arc<PathBuf>,
     kinds: BTreeMap<Kind, Objects>,
     access: Option<String>,
+    writing: Vec<(Severity, String)>,
     gone: Gone,
     /// Every object that the last view was made of: the last good ones.
     last: BTreeMap<ObjectId, Object>,
@@ -91,8 +97,14 @@ struct Objects {
     version: Option<Version>,
     listed: bool,
     doubt: Option<Doubt>,
+    /// The version that an earlier daemon had reached, until a list has answered to it.
+    before: Option<Version>,
+    /// Why the server's history is not believed to be the one that an earlier daemon followed.
+    past: Option<String>,
     /// There are more objects than are kept.
     cut: bool,
+    /// The server does not know the kind.
+    absent: bool,
     trouble: Option<String>,
 }
 
@@ -111,15 +123,20 @@ enum Doubt {
 }
 
 impl State {
-    /// A cluster of which nothing is known.
-    pub(super) fn new(source: SourceName) -> Self {
+    /// A cluster of which nothing is known, but how far its history was followed before.
+    pub(super) fn new(source: SourceName, kinds: &[Kind], before: &Reached) -> Self {
         let place = Arc::new(place_of(&source));
-        let kinds = resource::KINDS.map(|kind| (kind, Objects::default()));
+        let reached = |kind| before.0.get(resource::of(kind).plural);
+        let unknown = |kind| Objects {
+            before: reached(kind).and_then(|number| Version::new(&number.to_string())),
+            ..Objects::default()
+        };
         Self {
             source,
             place,
-            kinds: kinds.into(),
+            kinds: kinds.iter().map(|kind| (*kind, unknown(*kind))).collect(),
             access: None,
+            writing: Vec::new(),
             gone: Gone::default(),
             last: BTreeMap::new(),
             view: Arc::new(SourceView::unread()),
@@ -133,10 +150,27 @@ impl State {
             News::Changed(kind, change) => self.of(kind).handle_changed(kind, change),
             News::Deleted(kind, id, version) => self.of(kind).handle_deleted(&id, version),
             News::Reached(kind, version) => self.of(kind).reach(Some(version)),
+            News::Absent(kind) => self.of(kind).handle_absent(kind),
             News::Watched(kind) => self.of(kind).trouble = None,
             News::Trouble(kind, why) => self.of(kind).trouble = Some(why),
             News::Access(wrong) => self.access = wrong,
+            News::Writing(wrong) => self.writing = wrong,
         }
+    }
+
+    /// How far history was followed, to be kept: where the server's is in doubt, the one of before.
+    pub(super) fn reached(&self) -> Reached {
+        let reached = |(kind, objects): (&Kind, &Objects)| {
+            let number = objects.reached()?.number()?;
+            Some((resource::of(*kind).plural.to_owned(), number))
+        };
+        Reached(self.kinds.iter().filter_map(reached).collect())
+    }
+
+    /// The kinds whose list is not believed.
+    pub(super) fn doubted_kinds(&self) -> BTreeSet<Kind> {
+        let is_doubted = |objects: &Objects| objects.doubt.is_some();
+        self.kinds.iter().filter(|(_, it)| is_doubted(it)).map(|(kind, _)| *kind).collect()
     }
 
     fn of(&mut self, kind: Kind) -> &mut Objects {
@@ -176,8 +210,9 @@ impl State {
         }
         let kept = self.kinds.values().flat_map(|objects| objects.held.values());
         let items = kept.clone().map(|kept| &kept.item);
-        let Assembled { mut view, last, problems } =
+        let Assembled { mut view, last, metallb, problems } =
             assemble::assemble(&self.source, items, &self.last, &self.view);
+        view.take_metallb(metallb.filter(|_| self.is_metallb_sure()), &self.view);
         view.problems = problems;
         view.problems.extend(kept.flat_map(|kept| kept.problems.iter().cloned()));
         self.last = last;
@@ -185,7 +220,7 @@ impl State {
     }
 
     fn state(&self) -> SourceState {
-        if self.kinds.values().any(|objects| !objects.listed) {
+        if self.needed().any(|(_, objects)| !objects.listed) {
             return SourceState::Unread;
         }
         match self.doubts().next() {
@@ -194,11 +229,24 @@ impl State {
         }
     }
 
+    /// The kinds without which nothing is known of a cluster; MetalLB's are not among them.
+    fn needed(&self) -> impl Iterator<Item = (&Kind, &Objects)> {
+        self.kinds.iter().filter(|(kind, _)| !resource::of(**kind).is_optional)
+    }
+
+    /// Whether what is held of MetalLB's kinds, where they are read, is what there is.
+    fn is_metallb_sure(&self) -> bool {
+        let mut metallb = self.kinds.iter().filter(|(kind, _)| resource::of(**kind).is_optional);
+        let is_sure =
+            |(kind, objects): (&Kind, &Objects)| objects.listed && objects.doubted(*kind).is_none();
+        metallb.clone().next().is_some() && metallb.all(is_sure)
+    }
+
     /// Why what is held may not be what there is; what asks for an order first.
     fn doubts(&self) -> impl Iterator<Item = String> {
         let place = self.place.display();
-        let lists = self.kinds.iter().filter_map(|(kind, objects)| objects.doubted(*kind));
-        let troubles = self.kinds.values().filter_map(|objects| objects.trouble.clone());
+        let lists = self.needed().filter_map(|(kind, objects)| objects.doubted(*kind));
+        let troubles = self.needed().filter_map(|(_, objects)| objects.trouble.clone());
         lists.chain(troubles).map(move |why| format!("{place}: {why}"))
     }
 
@@ -214,7 +262,23 @@ impl State {
             wrong.into_iter().flatten().map(told).collect::<Vec<_>>()
         };
         let access = self.access.iter().map(|why| Problem::error(place(), why.clone()));
-        access.chain(self.kinds.iter().flat_map(doubt)).collect()
+        let problems = access.chain(self.kinds.iter().flat_map(doubt));
+        let writing = self.writing.iter().map(|(severity, message)| Problem {
+            location: place(),
+            severity: *severity,
+            message: message.clone(),
+        });
+        problems.chain(writing).chain(self.no_metallb()).collect()
+    }
+
+    /// MetalLB's objects are to be read, and the server knows none of their kinds.
+    fn no_metallb(&self) -> Option<Problem> {
+        let mut kinds = self.kinds.iter().filter(|(kind, _)| resource::of(**kind).is_optional);
+        let is_none = kinds.clone().next().is_some() && kinds.all(|(_, objects)| objects.absent);
+        let place = Location { file: Arc::clone(&self.place), line: 0 };
+        let what = "`metallb` of the source reads nothing: the cluster has no resource definitions \
+                    of metallb.io";
+        is_none.then(|| Problem::warning(place, what))
     }
 }
 
@@ -239,7 +303,14 @@ impl Objects {
         let said: BTreeMap<_, _> =
             changes.into_iter().filter_map(|it| Some((it.id, it.kept?))).collect();
         self.trouble = None;
+        self.absent = false;
         self.cut = is_cut;
+        if let (Some(before), Some(version)) = (self.before.take(), &version)
+            && version.is_before(&before)
+        {
+            self.past = Some(went_back(kind, version, &before));
+            self.before = Some(before);
+        }
         let why = self.why_doubtful(kind, &named, version.as_ref()).filter(|_| said != self.held);
         match why {
             Some(why) => self.hold_back(why, said, &named, version),
@@ -255,6 +326,16 @@ impl Objects {
             }
         }
         self.listed = true;
+    }
+
+    /// A kind that the server never knew has no objects. One that it knew and knows no more is kept:
+    /// its definition was taken away, perhaps with whoever else read it.
+    fn handle_absent(&mut self, kind: Kind) {
+        let plural = resource::of(kind).plural;
+        self.absent = self.held.is_empty();
+        self.listed |= self.absent;
+        self.trouble = (!self.absent)
+            .then(|| format!("{plural}: the cluster no longer has their resource definition"));
     }
 
     fn settle(&mut self, version: Option<Version>) {
@@ -273,11 +354,7 @@ impl Objects {
         if let (Some(version), Some(reached)) = (version, &self.version)
             && version.is_before(reached)
         {
-            return Some(format!(
-                "the list of {plural} has version {}, before {}, which was reached: its store was restored from a backup; `roadstead confirm` takes it as the truth",
-                version.as_str(),
-                reached.as_str()
-            ));
+            return Some(went_back(kind, version, reached));
         }
         let missing = self.held.keys().filter(|id| !named.contains(id)).count();
         let held = self.held.len();
@@ -312,7 +389,7 @@ impl Objects {
     }
 
     fn handle_changed(&mut self, kind: Kind, change: Change) {
-        let Change { id, kept, version } = change;
+        let Change { id, kept, version, .. } = change;
         let Some(kept) = kept else {
             return self.handle_deleted(&id, version);
         };
@@ -364,6 +441,10 @@ impl Objects {
     }
 
     fn confirm(&mut self) {
+        self.past = None;
+        if self.listed {
+            self.before = None;
+        }
         if let Some(Doubt::Held { said, version, .. }) = self.doubt.take() {
             self.held = said;
             self.version = version;
@@ -377,12 +458,17 @@ impl Objects {
             Some(Doubt::Vacant) => Some(format!(
                 "the first list of {plural} was empty, which no cluster's is; `roadstead confirm` takes it as the truth"
             )),
+            None if self.past.is_some() => self.past.clone(),
             None if self.cut => {
                 let most = resource::of(kind).most;
                 Some(format!("there are more than {most} {plural}; the rest is not read"))
             }
             None => None,
         }
+    }
+
+    fn reached(&self) -> Option<&Version> {
+        self.before.as_ref().or(self.version.as_ref())
     }
 
     /// Uses the objects of the last view again where they are equal.
@@ -397,11 +483,20 @@ impl Objects {
     }
 }
 
+fn went_back(kind: Kind, version: &Version, reached: &Version) -> String {
+    format!(
+        "the list of {} has version {}, before {}, which was reached: its store was restored from a backup; `roadstead confirm` takes it as the truth",
+        resource::of(kind).plural,
+        version.as_str(),
+        reached.as_str()
+    )
+}
+
 /// A cluster has Nodes, and Namespaces that the API server itself creates.
 fn is_never_empty(kind: Kind) -> bool {
     match kind {
         Kind::Node | Kind::Namespace => true,
-        Kind::Service | Kind::EndpointSlice => false,
+        Kind::Service | Kind::EndpointSlice | Kind::MetalLb(_) => false,
     }
 }
 

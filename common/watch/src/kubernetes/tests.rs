@@ -1,10 +1,11 @@
 //! The whole cluster source, from the kubeconfig to Snapshots, against a small API server.
 
 mod api;
+mod credentials;
 mod faults;
 mod tls;
 
-use std::{fs, future::pending, path::Path, path::PathBuf, time::Duration};
+use std::{fs, future::pending, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use roadstead_model::{
     ServiceKey, Snapshot, SourceName,
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::*;
-use crate::{Confirm, Watch, spawn_with};
+use crate::{Confirm, Reader, Watch, spawn_with};
 use api::{Api, NODES, SERVICES, SLICES};
 
 /// No wait of a test is longer; far above what any takes.
@@ -33,6 +34,10 @@ const QUICK: Timing = Timing {
     retry_most: Duration::from_millis(20),
     asked_most: Duration::from_millis(20),
     credentials: Duration::from_millis(10),
+    renewal: Duration::from_millis(20),
+    absent: Duration::from_millis(20),
+    doubt: Duration::from_millis(50),
+    notes: Duration::ZERO,
 };
 
 fn node(name: &str, address: &str) -> Value {
@@ -66,6 +71,7 @@ fn home() -> SourceName {
 /// A daemon's watch on a cluster.
 struct Lab {
     directory: TempDir,
+    sources: Vec<Source>,
     snapshots: tokio::sync::watch::Receiver<Arc<Snapshot>>,
     confirm: Confirm,
 }
@@ -86,10 +92,20 @@ impl Lab {
         write(directory.path());
         let kubeconfig = Kubeconfig::for_all(directory.path().join("kubeconfig"));
         let mut sources = others.to_vec();
-        sources.push(Source { name: home(), kind: SourceKind::Cluster(kubeconfig) });
-        let timing = crate::Timing { clusters, ..crate::Timing::DEFAULT };
-        let Watch { snapshots, confirm } = spawn_with(&sources, Daemon::Router, timing, pending());
-        Self { directory, snapshots, confirm }
+        sources.push(Source {
+            name: home(),
+            kind: SourceKind::Cluster(kubeconfig),
+            metallb: None,
+            report: true,
+        });
+        let Watch { snapshots, confirm, .. } = watch(&directory, &sources, clusters);
+        Self { directory, sources, snapshots, confirm }
+    }
+
+    /// The watch ends, as if the daemon were killed, and another one begins with what it kept.
+    fn restart(&mut self) {
+        let Watch { snapshots, confirm, .. } = watch(&self.directory, &self.sources, QUICK);
+        (self.snapshots, self.confirm) = (snapshots, confirm);
     }
 
     /// Waits for a Snapshot that is as wanted.
@@ -118,9 +134,27 @@ impl Lab {
         .await
     }
 
+    /// Waits until it is written down that the Services were followed to a version.
+    async fn until_kept(&self, version: u64) {
+        let file = self.directory.path().join("state/clusters/home/reached.json");
+        let wanted = format!("\"Services\":{version}");
+        let kept = async {
+            while !fs::read_to_string(&file).is_ok_and(|text| text.contains(&wanted)) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(BOUND, kept).await.expect("written down");
+    }
+
     async fn until_service(&mut self, name: &str) -> Arc<Snapshot> {
         self.until(name, |snapshot| snapshot.services.contains_key(&key(name))).await
     }
+}
+
+fn watch(directory: &TempDir, sources: &[Source], clusters: Timing) -> Watch {
+    let reader = Reader { daemon: Daemon::Speaker, state: Some(directory.path().join("state")) };
+    let timing = crate::Timing { clusters, ..crate::Timing::DEFAULT };
+    spawn_with(sources, reader, None, timing, pending())
 }
 
 fn is_current(snapshot: &Snapshot) -> bool {
@@ -196,6 +230,36 @@ async fn a_server_that_does_not_stream_is_listed_by_pages() {
     lab.until_service("s8").await;
 }
 
+/// Servers before 1.30 cannot select Services by their type.
+#[tokio::test]
+async fn a_server_that_cannot_select_services_is_asked_for_all_and_others_are_dropped() {
+    for streams in [true, false] {
+        let api = Api::start().await;
+        let inside = |port| {
+            let mut service = service("inside", port);
+            service["spec"]["type"] = json!("ClusterIP");
+            service
+        };
+        api.change(|world| {
+            (world.selects, world.streams) = (false, streams);
+            world.apply(SERVICES, inside(81));
+            world.apply(SERVICES, service("web", 80));
+        });
+        let mut lab = Lab::new(&api);
+        assert_eq!(names(&*lab.until_current().await), ["web"]);
+        api.change(|world| {
+            world.apply(SERVICES, inside(82));
+            world.apply(SERVICES, service("api", 83));
+        });
+        assert_eq!(names(&*lab.until_service("api").await), ["api", "web"]);
+        let mut left = service("web", 80);
+        left["spec"]["type"] = json!("ClusterIP");
+        api.change(|world| world.apply(SERVICES, left));
+        let after = lab.until("web is gone", |it| it.gone.contains(&key("web"))).await;
+        assert_eq!((names(&after), is_current(&after)), (vec!["api"], true));
+    }
+}
+
 #[tokio::test]
 async fn only_what_is_needed_is_asked_for() {
     let api = Api::start().await;
@@ -253,7 +317,7 @@ async fn the_same_objects_make_the_same_view_from_a_cluster_and_a_directory() {
     }
     let cluster = Lab::new(&api).until_current().await;
     let kind = SourceKind::Directory(directory.path().to_path_buf());
-    let files = [Source { name: home(), kind }];
+    let files = [Source { name: home(), kind, metallb: None, report: true }];
     let Watch { mut snapshots, .. } = crate::spawn(&files, Daemon::Router, pending());
     let read = timeout(BOUND, snapshots.wait_for(|snapshot| is_current(snapshot))).await;
     let files = Arc::clone(&read.expect("in time").expect("watched"));
@@ -270,7 +334,7 @@ async fn dropping_the_watch_ends_its_connections() {
     let api = Api::start().await;
     let mut lab = Lab::new(&api);
     lab.until_current().await;
-    let Lab { snapshots, confirm, directory } = lab;
+    let Lab { snapshots, confirm, directory, .. } = lab;
     drop(snapshots);
     // The watch is over when nobody answers any more.
     let ended = async { while !confirm.confirm().await.is_empty() {} };
@@ -282,7 +346,12 @@ async fn dropping_the_watch_ends_its_connections() {
 async fn a_source_without_a_kubeconfig_for_a_daemon_stays_unread() {
     let kubeconfig =
         Kubeconfig { speaker: PathBuf::from("/s"), router: PathBuf::from("/r"), proxy: None };
-    let sources = [Source { name: home(), kind: SourceKind::Cluster(kubeconfig) }];
+    let sources = [Source {
+        name: home(),
+        kind: SourceKind::Cluster(kubeconfig),
+        metallb: None,
+        report: true,
+    }];
     let Watch { snapshots, .. } = crate::spawn(&sources, Daemon::Proxy, pending());
     assert_eq!(snapshots.borrow().sources[&home()], SourceState::Unread);
 }

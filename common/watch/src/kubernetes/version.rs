@@ -22,6 +22,11 @@ impl Version {
         &self.text
     }
 
+    /// As a number, where it is one.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.number
+    }
+
     /// Whether it is known to lie before another.
     pub(super) fn is_before(&self, other: &Self) -> bool {
         match (self.number, other.number) {

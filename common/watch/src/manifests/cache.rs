@@ -29,12 +29,19 @@ pub(super) struct Cache {
     /// Two secret functions: 128 bits that nobody can find two texts for.
     hashers: [RandomState; 2],
     parts: HashMap<Fingerprint, Arc<Part>>,
+    /// The namespace whose MetalLB objects are read, if any.
+    metallb: Option<Arc<str>>,
 }
 
 /// The hashes of a text, and its length.
 type Fingerprint = (u64, u64, usize);
 
 impl Cache {
+    /// A cache of files that MetalLB's objects are read from, in this namespace.
+    pub(super) fn new(metallb: Option<Arc<str>>) -> Self {
+        Self { metallb, ..Self::default() }
+    }
+
     /// Reads one file: see [`parse_file`](super::parse_file).
     pub(super) fn parse(&mut self, source: &SourceName, path: &Path, text: &str) -> Parsed {
         let file = Arc::new(path.to_path_buf());
@@ -46,7 +53,7 @@ impl Cache {
         for chunk in chunks(text) {
             let fingerprint = self.fingerprint(chunk.text);
             let known = self.parts.get(&fingerprint).cloned();
-            let part = match known.map_or_else(|| interpret(source, path, &chunk), Ok) {
+            let part = match known.map_or_else(|| self.interpret(source, path, &chunk), Ok) {
                 Ok(part) => part,
                 Err(error) => {
                     let line = if error.line == 0 {
@@ -70,16 +77,18 @@ impl Cache {
         let [one, other] = &self.hashers;
         (one.hash_one(text), other.hash_one(text), text.len())
     }
-}
 
-fn interpret(
-    source: &SourceName,
-    path: &Path,
-    chunk: &Chunk<'_>,
-) -> Result<Arc<Part>, yaml::SyntaxError> {
-    let documents = yaml::documents(chunk.text)?;
-    let file = Arc::new(path.to_path_buf());
-    Ok(Arc::new(Reader::new(source, &file).part(&documents)))
+    fn interpret(
+        &self,
+        source: &SourceName,
+        path: &Path,
+        chunk: &Chunk<'_>,
+    ) -> Result<Arc<Part>, yaml::SyntaxError> {
+        let documents = yaml::documents(chunk.text)?;
+        let file = Arc::new(path.to_path_buf());
+        let reader = Reader::new(source, &file).with_metallb(self.metallb.as_deref());
+        Ok(Arc::new(reader.part(&documents)))
+    }
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub const EMPTY_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Directory {
     source: SourceName,
+    /// Whether MetalLB's objects are read.
+    metallb: bool,
     files: BTreeMap<PathBuf, File>,
     /// How many objects the files hold.
     objects: usize,
@@ -78,6 +80,7 @@ impl Directory {
     pub fn new(source: SourceName) -> Self {
         Self {
             source,
+            metallb: false,
             files: BTreeMap::new(),
             objects: 0,
             doubts: BTreeMap::new(),
@@ -89,6 +92,11 @@ impl Directory {
             last: BTreeMap::new(),
             view: Arc::new(SourceView::unread()),
         }
+    }
+
+    /// One whose files MetalLB's objects are read from.
+    pub fn with_metallb(self, reads: bool) -> Self {
+        Self { metallb: reads, ..self }
     }
 
     /// The source's name.
@@ -200,10 +208,12 @@ impl Directory {
     /// What the source says now. The same `Arc` as before where nothing changed.
     pub fn view(&mut self) -> Arc<SourceView> {
         let items = self.files.values().flat_map(|file| &file.items);
-        let Assembled { mut view, last, problems } =
+        let Assembled { mut view, last, metallb, problems } =
             assemble::assemble(&self.source, items, &self.last, &self.view);
         view.state = self.state();
         view.problems = self.problems(problems);
+        let is_sure = self.metallb && view.state == SourceState::Current;
+        view.take_metallb(metallb.filter(|_| is_sure), &self.view);
         // Services never leave a view but by an order: doubt keeps them.
         view.gone = self.gone.note(&self.view, &view);
         self.last = last;
@@ -270,9 +280,15 @@ impl Directory {
         }
         let notice = |(kind, (location, count)): (&str, (Location, usize))| {
             let objects = counted(count);
-            let what = format!(
-                "{kind}: passed over ({objects}); Service, Node, Namespace and EndpointSlice are read"
-            );
+            let what = if kind.contains("(metallb.io/") {
+                format!(
+                    "{kind}: passed over ({objects}); `metallb = true` of the source reads them"
+                )
+            } else {
+                format!(
+                    "{kind}: passed over ({objects}); Service, Node, Namespace and EndpointSlice are read"
+                )
+            };
             Problem::notice(location, what)
         };
         kinds.into_iter().map(notice).collect()

@@ -14,6 +14,7 @@ use crate::objects::{
     kind::{KINDS, Kind},
     known_fields::{self, nearest, shown},
     metadata,
+    metallb::MetalLbKind,
     origin::Origin,
     tree::{Node, Value},
 };
@@ -74,6 +75,8 @@ impl Part {
 pub(super) struct Reader<'a> {
     source: &'a SourceName,
     file: &'a Arc<PathBuf>,
+    /// The namespace whose MetalLB objects are read, if any.
+    metallb: Option<&'a str>,
     parsed: Parsed,
     foreign: BTreeMap<String, Foreign>,
     objects: usize,
@@ -85,11 +88,17 @@ impl<'a> Reader<'a> {
         Self {
             source,
             file,
+            metallb: None,
             parsed: Parsed::default(),
             foreign: BTreeMap::new(),
             objects: 0,
             untold: 0,
         }
+    }
+
+    /// One that reads MetalLB's objects of a namespace too.
+    pub(super) fn with_metallb(self, namespace: Option<&'a str>) -> Self {
+        Self { metallb: namespace, ..self }
     }
 
     /// What these documents say.
@@ -232,6 +241,9 @@ impl<'a> Reader<'a> {
     /// The kind, where it concerns us and stands in its own API group. Else it is told.
     fn kind_of(&mut self, meta: TypeMeta<'_>, line: usize) -> Option<Kind> {
         let TypeMeta { version, kind } = meta;
+        if self.metallb.is_some() && is_metallb(version) {
+            return self.metallb_kind_of(meta, line);
+        }
         match KINDS.iter().find(|(name, ..)| *name == kind) {
             Some((_, right, found)) if *right == version => return Some(*found),
             Some((_, right, _)) if !is_other_group(version, right) => {
@@ -248,6 +260,27 @@ impl<'a> Reader<'a> {
             Some(_) | None => self.passed_over(meta, line),
         }
         None
+    }
+
+    /// A kind of MetalLB's, in a version that is read. Its older kinds (`AddressPool`) are gone from
+    /// MetalLB itself, and told.
+    fn metallb_kind_of(&mut self, meta: TypeMeta<'_>, line: usize) -> Option<Kind> {
+        let TypeMeta { version, kind } = meta;
+        let found = MetalLbKind::ALL.into_iter().find(|known| known.as_str() == kind);
+        match found {
+            Some(found) if found.versions().contains(&version) => Some(Kind::MetalLb(found)),
+            Some(found) => {
+                let right = found.versions().join("` or `");
+                let version = shown(version);
+                let what = format!("{kind}: no apiVersion `{version}` is read; `{right}` is right");
+                self.nameless(line, &what);
+                None
+            }
+            None => {
+                self.passed_over(meta, line);
+                None
+            }
+        }
     }
 
     fn passed_over(&mut self, meta: TypeMeta<'_>, line: usize) {
@@ -269,11 +302,30 @@ impl<'a> Reader<'a> {
         };
         let named = metadata::name_of(fields, meta.kind);
         let mut report = Report::new(self.file, named, Origin::File);
+        if matches!(kind, Kind::MetalLb(_)) && !self.is_in_namespace(fields, &mut report) {
+            return self.tell(report.into_problems());
+        }
         let (id, object) = kind.read(self.source, fields, &mut report);
         let refused = report.is_refused();
         let problems = report.into_problems();
         self.keep(fields.line, id, object, refused.then(|| first_error(&problems)));
         self.tell(problems);
+    }
+
+    /// Whether an object stands in the namespace whose MetalLB objects are read; MetalLB itself looks
+    /// at no other.
+    fn is_in_namespace(&self, fields: &Fields<'_, '_>, report: &mut Report<'_>) -> bool {
+        let mut aside = report.aside();
+        let metadata = fields.map("metadata", &mut aside);
+        let written = metadata.as_ref().and_then(|it| it.text("namespace", &mut aside));
+        let (written, wanted) = (written.unwrap_or("default"), self.metallb.unwrap_or_default());
+        if written != wanted {
+            let written = shown(written);
+            let what =
+                format!("not read: it is in the namespace `{written}`, MetalLB's is `{wanted}`");
+            report.warning(fields.line, what);
+        }
+        written == wanted
     }
 
     /// Files what became of an object. One that is being deleted has neither object nor error.
@@ -327,6 +379,11 @@ fn is_other_group(version: &str, right: &str) -> bool {
     let group = |version: &str| version.rsplit_once('/').map(|(group, _)| group.to_owned());
     let group_is_theirs = |group: &str| group.contains('.') && !group.ends_with(".k8s.io");
     group(version) != group(right) && group(version).is_some_and(|g| group_is_theirs(&g))
+}
+
+/// Whether a version is one of MetalLB's.
+fn is_metallb(version: &str) -> bool {
+    version.split_once('/').is_some_and(|(group, _)| group == roadstead_model::metallb::GROUP)
 }
 
 /// Whether a version is one of those that our kinds stand in.

@@ -45,20 +45,22 @@ impl Watching {
     }
 }
 
-/// Starts to watch `root`: a view is sent whenever it changed, the first one soon.
+/// Starts to watch `root`: a view is sent whenever it changed, the first one soon. `metallb` is the
+/// namespace whose MetalLB objects are read, if any.
 ///
 /// # Errors
 /// When the system gives no thread or no pipe.
 pub(crate) fn start(
     source: SourceName,
     root: PathBuf,
+    metallb: Option<Arc<str>>,
     timing: Timing,
     views: Views,
 ) -> io::Result<Watching> {
     let (rung, bell) = io::pipe()?;
     let (orders, waiting) = blocking::channel();
     let watcher = move || {
-        let worker = Worker::new(source.clone(), root, timing);
+        let worker = Worker::new(source.clone(), root, metallb, timing);
         Watcher { source, timing, views, rung, orders: waiting, worker, sent: None }.run();
     };
     thread::Builder::new().name("manifests".to_owned()).spawn(watcher)?;

@@ -15,7 +15,6 @@ use super::{
     cache::Cache,
     directory::Directory,
     inotify::Watches,
-    parse::parse_file,
     parsed::Parsed,
     scan::{self, ReadError, Scan, Stamp},
     tracker::{Hints, Plan, Timing, Tracker},
@@ -34,6 +33,7 @@ pub(super) struct Worker {
     hints: Hints,
     tracker: Tracker,
     directory: Directory,
+    metallb: Option<Arc<str>>,
     /// What the documents of each file said.
     caches: HashMap<PathBuf, Cache>,
 }
@@ -54,12 +54,19 @@ enum Outcome {
 }
 
 impl Worker {
-    pub(super) fn new(source: SourceName, root: PathBuf, timing: Timing) -> Self {
+    /// `metallb` is the namespace whose MetalLB objects are read, if any.
+    pub(super) fn new(
+        source: SourceName,
+        root: PathBuf,
+        metallb: Option<Arc<str>>,
+        timing: Timing,
+    ) -> Self {
         Self {
             watches: Watches::new(),
             hints: Hints::default(),
             tracker: Tracker::new(root.clone(), timing),
-            directory: Directory::new(source),
+            directory: Directory::new(source).with_metallb(metallb.is_some()),
+            metallb,
             caches: HashMap::new(),
             root,
             timing,
@@ -158,7 +165,8 @@ impl Worker {
     fn read_file(&mut self, path: &Path, stamp: Stamp) -> Option<Outcome> {
         match scan::read(path, &stamp) {
             Ok(text) => {
-                let cache = self.caches.entry(path.to_path_buf()).or_default();
+                let new = || Cache::new(self.metallb.clone());
+                let cache = self.caches.entry(path.to_path_buf()).or_insert_with(new);
                 let parsed = cache.parse(self.directory.source(), path, &text);
                 Some(Outcome::Parsed(stamp, parsed))
             }
@@ -204,17 +212,22 @@ impl Worker {
 }
 
 /// Reads a directory or a single file once, for `roadstead check`: the view with every problem.
+/// `metallb` is the namespace whose MetalLB objects are read, if any.
 ///
 /// # Errors
 /// When the path cannot be read at all.
-pub fn check(source: &SourceName, path: &Path) -> io::Result<SourceView> {
-    let mut directory = Directory::new(source.clone());
+pub fn check(
+    source: &SourceName,
+    path: &Path,
+    metallb: Option<Arc<str>>,
+) -> io::Result<SourceView> {
+    let mut directory = Directory::new(source.clone()).with_metallb(metallb.is_some());
     let metadata = std::fs::metadata(path)?;
     let scan = if metadata.is_dir() { scan::scan(path)? } else { scan::only(path, &metadata) };
     for (path, stamp) in &scan.files {
         match scan::read(path, stamp) {
             Ok(text) => {
-                let parsed = parse_file(source, path, &text);
+                let parsed = Cache::new(metallb.clone()).parse(source, path, &text);
                 directory.handle_parsed(path, parsed, Instant::now());
             }
             Err(error) => directory.handle_unreadable(path, &error.to_string(), Instant::now()),

@@ -7,12 +7,13 @@
 use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
-use roadstead_model::object::{AddressRequest, SourceRanges};
+use roadstead_model::object::{AddressRequest, MAX_ADDRESSES, MAX_HOSTS, SourceRanges};
 
 use super::{
     fields::{Field, Fields, Report, parse_address},
     health_check,
     known_fields::{hint, shown},
+    metadata,
 };
 
 /// The three keys of one request, the strongest first; the last is deprecated.
@@ -27,13 +28,21 @@ const SHARING: Keys = [
     "metallb.io/allow-shared-ip",
     "metallb.universe.tf/allow-shared-ip",
 ];
+/// How many addresses of each family are wanted.
+const COUNT: &str = "roadstead.io/address-count";
+/// The namespaces whose Services may share.
+const SHARE_WITH: &str = "roadstead.io/share-with-namespaces";
+/// The name under which the addresses are kept when the Service goes.
+const RESERVATION: &str = "roadstead.io/reservation";
 /// Kubernetes' own, honoured only where `spec.loadBalancerSourceRanges` is empty.
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 /// Begins every annotation of ours.
 const OURS: &str = "roadstead.io/";
 
-/// Most addresses that one Service asks for.
-const MAX_ADDRESSES: usize = 16;
+/// Most namespaces that one Service shares with.
+const MAX_NAMESPACES: usize = 64;
+/// Longest name of a host in bytes (RFC 1035 §2.3.4, without the root).
+const MAX_HOST: usize = 253;
 /// Most ranges of clients of one Service.
 const MAX_RANGES: usize = 1_000;
 
@@ -42,7 +51,8 @@ pub(crate) type Annotations<'a, 'n, 't> = Option<&'a Fields<'n, 't>>;
 /// Warns of annotations that begin like ours and are none.
 pub(crate) fn check_known(annotations: &Fields<'_, '_>, report: &mut Report<'_>) {
     let request = [ADDRESSES, POOL, SHARING].map(|[first, ..]| first);
-    let ours = || request.into_iter().chain(health_check::KEYS);
+    let alone = [COUNT, SHARE_WITH, RESERVATION];
+    let ours = || request.into_iter().chain(alone).chain(health_check::KEYS);
     for entry in annotations.entries() {
         let is_typo = entry.key.starts_with(OURS) && !ours().any(|known| known == entry.key);
         if is_typo && !report.is_full() {
@@ -53,18 +63,76 @@ pub(crate) fn check_known(annotations: &Fields<'_, '_>, report: &mut Report<'_>)
     }
 }
 
-/// The address, the pool and the sharing key that are asked for.
+/// The addresses, the pool and the sharing that are asked for.
 pub(crate) fn request(
     annotations: Annotations<'_, '_, '_>,
     spec: &Fields<'_, '_>,
     report: &mut Report<'_>,
 ) -> AddressRequest {
     let word = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
+    let Wanted { addresses, hosts } = addresses(annotations, spec, report);
     AddressRequest {
-        addresses: addresses(annotations, spec, report),
+        addresses,
+        hosts,
+        count: count(annotations, report),
         pool: chosen(annotations, POOL, report).and_then(|(_, text)| word(text.trim())),
         sharing_key: chosen(annotations, SHARING, report).and_then(|(_, text)| word(text)),
+        share_with: share_with(annotations, report),
+        reservation: reservation(annotations, report),
     }
+}
+
+/// An annotation that nobody else has, with its text.
+fn alone<'n, 't>(
+    annotations: Annotations<'_, 'n, 't>,
+    key: &str,
+    report: &mut Report<'_>,
+) -> Option<(Field<'n, 't>, &'n str)> {
+    let field = annotations?.field(key)?;
+    let text = field.text(report)?;
+    Some((field, text.trim()))
+}
+
+fn count(annotations: Annotations<'_, '_, '_>, report: &mut Report<'_>) -> Option<usize> {
+    let (field, text) = alone(annotations, COUNT, report)?;
+    let count = text.parse().ok().filter(|count| (1..=MAX_ADDRESSES).contains(count));
+    if count.is_none() {
+        let right = format!("`{}` is not a number from 1 to {MAX_ADDRESSES}", shown(text));
+        field.wrong(report, &right);
+    }
+    count
+}
+
+/// An empty list shares with no other namespace.
+fn share_with(
+    annotations: Annotations<'_, '_, '_>,
+    report: &mut Report<'_>,
+) -> Option<Vec<Arc<str>>> {
+    let (field, text) = alone(annotations, SHARE_WITH, report)?;
+    let mut namespaces: Vec<Arc<str>> = Vec::new();
+    for part in parts(text) {
+        if metadata::is_label(part) {
+            namespaces.push(part.into());
+        } else {
+            field.wrong(report, &format!("`{}` is not the name of a namespace", shown(part)));
+        }
+    }
+    if namespaces.len() > MAX_NAMESPACES {
+        field.wrong(report, &format!("more than {MAX_NAMESPACES} namespaces"));
+    }
+    namespaces.sort();
+    namespaces.dedup();
+    Some(namespaces)
+}
+
+fn reservation(annotations: Annotations<'_, '_, '_>, report: &mut Report<'_>) -> Option<Arc<str>> {
+    let (field, text) = alone(annotations, RESERVATION, report)?;
+    if metadata::is_label(text) {
+        return Some(text.into());
+    }
+    let why = format!("`{}` is not 1 to 63 of a-z, 0-9 and '-'", shown(text));
+    field.wrong(report, &why);
+    None
 }
 
 /// The strongest of three annotations. A weaker one that says something else is told.
@@ -95,11 +163,18 @@ fn chosen<'n, 't>(
     winner.map(|(_, field, text)| (field, text))
 }
 
+/// What `roadstead.io/addresses` and its like name.
+#[derive(Default, PartialEq, Eq)]
+struct Wanted {
+    addresses: Vec<IpAddr>,
+    hosts: Vec<Arc<str>>,
+}
+
 fn addresses(
     annotations: Annotations<'_, '_, '_>,
     spec: &Fields<'_, '_>,
     report: &mut Report<'_>,
-) -> Vec<IpAddr> {
+) -> Wanted {
     let listed = chosen(annotations, ADDRESSES, report)
         .map(|(field, text)| address_list(&field, text, report));
     let field = spec.field("loadBalancerIP");
@@ -107,8 +182,9 @@ fn addresses(
         Some(text) if !text.is_empty() => field.as_ref().and_then(|field| field.address(report)),
         _ => None,
     };
+    let single = single.map(|address| Wanted { addresses: vec![address], hosts: Vec::new() });
     match (listed, single, field) {
-        (Some(listed), Some(single), Some(field)) if listed != [single] => {
+        (Some(listed), Some(single), Some(field)) if listed != single => {
             report.notice(
                 field.line,
                 "spec.loadBalancerIP is not followed: an annotation says something else and wins",
@@ -116,27 +192,42 @@ fn addresses(
             listed
         }
         (Some(listed), _, _) => listed,
-        (None, single, _) => single.into_iter().collect(),
+        (None, single, _) => single.unwrap_or_default(),
     }
 }
 
-/// A list by commas.
-fn address_list(field: &Field<'_, '_>, text: &str, report: &mut Report<'_>) -> Vec<IpAddr> {
-    let mut addresses = Vec::new();
+/// A list by commas, of addresses and of host names.
+fn address_list(field: &Field<'_, '_>, text: &str, report: &mut Report<'_>) -> Wanted {
+    let mut wanted = Wanted::default();
     for part in parts(text) {
-        match parse_address(part) {
-            Ok(address) if addresses.contains(&address) => {
+        match (parse_address(part), host(part)) {
+            (Ok(address), _) if wanted.addresses.contains(&address) => {
                 field.wrong(report, &format!("{address} is there twice"));
             }
-            Ok(address) => addresses.push(address),
-            Err(wrong) => field.wrong(report, &wrong),
+            (Ok(address), _) => wanted.addresses.push(address),
+            (Err(_), Some(host)) if wanted.hosts.contains(&host) => {
+                field.wrong(report, &format!("{host} is there twice"));
+            }
+            (Err(_), Some(host)) => wanted.hosts.push(host),
+            (Err(wrong), None) => field.wrong(report, &wrong),
         }
-        if addresses.len() > MAX_ADDRESSES {
-            field.wrong(report, &format!("more than {MAX_ADDRESSES} addresses"));
-            return Vec::new();
+        if wanted.addresses.len() > MAX_ADDRESSES || wanted.hosts.len() > MAX_HOSTS {
+            let most = format!("more than {MAX_ADDRESSES} addresses or {MAX_HOSTS} host names");
+            field.wrong(report, &most);
+            return Wanted::default();
         }
     }
-    addresses
+    wanted
+}
+
+/// The name of a host with its domain, in lower case: at least two labels, the last with a letter at
+/// its beginning, so that a mistyped address is none.
+fn host(text: &str) -> Option<Arc<str>> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let (_, last) = name.rsplit_once('.')?;
+    let fits = name.len() <= MAX_HOST && name.split('.').all(metadata::is_label);
+    let is_name = fits && last.starts_with(|c: char| c.is_ascii_lowercase());
+    is_name.then(|| name.into())
 }
 
 /// The clients that may reach the Service. A range that is none is an error of the object, so that

@@ -13,11 +13,12 @@ use std::{
 };
 
 use roadstead_model::{
-    Location, Problem, Protocol, ServiceKey, SourceName, local::PortClaim, object::Service,
+    Location, Problem, Protocol, ServiceKey, SourceName, local::PortClaim, metallb::MetalLb,
+    object::Service,
 };
 
 use super::{
-    endpoints,
+    endpoints, metallb,
     object::{Content, Item, Object, ObjectId, Slice},
     service,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Assembled {
     pub(crate) view: SourceView,
     /// By identity.
     pub(crate) last: BTreeMap<ObjectId, Object>,
+    /// What MetalLB's objects say together; none where one of them is refused.
+    pub(crate) metallb: Option<MetalLb>,
     /// What is wrong between objects.
     pub(crate) problems: Vec<Problem>,
 }
@@ -55,6 +58,7 @@ pub(crate) fn assemble<'i>(
         before,
         candidates: Vec::new(),
         refused: BTreeMap::new(),
+        metallb_refused: None,
         problems: Vec::new(),
     };
     assembly.choose(items);
@@ -67,6 +71,8 @@ struct Assembly<'i, 'l> {
     before: &'l SourceView,
     candidates: Vec<Candidate<'i>>,
     refused: BTreeMap<ServiceKey, Arc<str>>,
+    /// The first of MetalLB's objects that is refused.
+    metallb_refused: Option<(&'i ObjectId, &'i Location)>,
     problems: Vec<Problem>,
 }
 
@@ -101,10 +107,13 @@ impl<'i> Assembly<'i, '_> {
                 let object = object.clone();
                 self.candidates.push(Candidate { id, location, object, refused: None });
             }
-            Content::Refused { reason } => match self.last_good(id, location, reason) {
-                Some(candidate) => self.candidates.push(candidate),
-                None => self.refuse(id, reason),
-            },
+            Content::Refused { reason } => {
+                self.refuse_metallb(id, location);
+                match self.last_good(id, location, reason) {
+                    Some(candidate) => self.candidates.push(candidate),
+                    None => self.refuse(id, reason),
+                }
+            }
         }
     }
 
@@ -127,7 +136,32 @@ impl<'i> Assembly<'i, '_> {
         }
     }
 
+    fn refuse_metallb(&mut self, id: &'i ObjectId, location: &'i Location) {
+        if matches!(id, ObjectId::MetalLb(..)) {
+            self.metallb_refused.get_or_insert((id, location));
+        }
+    }
+
+    /// MetalLB's objects are taken together or not at all.
+    fn metallb(&mut self) -> Option<MetalLb> {
+        if let Some((id, location)) = self.metallb_refused {
+            let what = format!(
+                "{id}: refused, and with it every change of MetalLB's configuration; the last good one stays"
+            );
+            self.problems.push(Problem::error(location.clone(), what));
+            return None;
+        }
+        let parts = self.candidates.iter().filter_map(|candidate| match &candidate.object {
+            Object::MetalLb(part) => Some((candidate.id, candidate.location, &**part)),
+            _ => None,
+        });
+        let metallb::Whole { objects, problems } = metallb::whole(parts);
+        self.problems.extend(problems);
+        objects
+    }
+
     fn finish(mut self) -> Assembled {
+        let metallb = self.metallb();
         let contested = Arc::new(self.contests());
         let last = self.candidates.iter().map(|c| (c.id.clone(), c.object.clone())).collect();
         let mut view = SourceView { refused: self.refused, contested, ..SourceView::unread() };
@@ -140,7 +174,7 @@ impl<'i> Assembly<'i, '_> {
             let merged = shared(merged, self.before.endpoints.get(&key));
             view.endpoints.insert(key, merged);
         }
-        Assembled { view, last, problems: self.problems }
+        Assembled { view, last, metallb, problems: self.problems }
     }
 
     /// Reports the node ports that several Services of the source name, and marks the ports of load
@@ -217,7 +251,7 @@ fn place(
         Object::EndpointSlice(Some(slice)) => {
             slices.entry(slice.service.clone()).or_default().push(slice);
         }
-        Object::EndpointSlice(None) | Object::OtherService(_) => {}
+        Object::EndpointSlice(None) | Object::OtherService(_) | Object::MetalLb(_) => {}
     }
 }
 
@@ -225,7 +259,9 @@ fn claims(object: &Object) -> BTreeSet<(Protocol, u16)> {
     match object {
         Object::Service(service) => service::claims(service),
         Object::OtherService(ports) => ports.iter().copied().collect(),
-        Object::Node(_) | Object::EndpointSlice(_) | Object::Namespace(_) => BTreeSet::new(),
+        Object::Node(_) | Object::EndpointSlice(_) | Object::Namespace(_) | Object::MetalLb(_) => {
+            BTreeSet::new()
+        }
     }
 }
 

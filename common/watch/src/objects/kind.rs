@@ -5,6 +5,7 @@ use roadstead_model::SourceName;
 use super::{
     endpoints,
     fields::{Fields, Report},
+    metallb::MetalLbKind,
     namespace, node,
     object::{Object, ObjectId},
     service,
@@ -21,9 +22,11 @@ pub(crate) enum Kind {
     Namespace,
     /// `discovery.k8s.io/v1` EndpointSlice.
     EndpointSlice,
+    /// One of `metallb.io`, where the source reads them.
+    MetalLb(MetalLbKind),
 }
 
-/// The kinds by name, and where they belong.
+/// The kinds that every source reads, by name, and where they belong.
 pub(crate) const KINDS: [(&str, &str, Kind); 4] = [
     ("Service", "v1", Kind::Service),
     ("Node", "v1", Kind::Node),
@@ -45,6 +48,17 @@ impl Kind {
             Self::Node => node::read(source, fields, report),
             Self::Namespace => namespace::read(fields, report),
             Self::EndpointSlice => endpoints::read(source, fields, report),
+            Self::MetalLb(kind) => kind.read(fields, report),
+        }
+    }
+
+    /// `kind`, as it is written.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::MetalLb(kind) => kind.as_str(),
+            Self::Service | Self::Node | Self::Namespace | Self::EndpointSlice => {
+                KINDS.iter().find(|(.., of)| *of == self).map_or("", |(name, ..)| name)
+            }
         }
     }
 }

@@ -66,7 +66,8 @@ pub(crate) const NAMESPACE: &[Field] = &[
 pub(crate) const LIST: &[Field] =
     &[("apiVersion", Any), ("kind", Any), ("metadata", Any), ("items", Any)];
 
-const METADATA: &[Field] = &[
+/// `metadata` of any object.
+pub(crate) const METADATA: &[Field] = &[
     ("annotations", Any),
     ("clusterName", Any),
     ("creationTimestamp", Any),

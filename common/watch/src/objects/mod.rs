@@ -14,6 +14,7 @@ mod health_check;
 pub(crate) mod kind;
 pub(crate) mod known_fields;
 pub(crate) mod metadata;
+pub(crate) mod metallb;
 mod namespace;
 mod node;
 mod object;
@@ -22,4 +23,5 @@ mod ports;
 mod service;
 pub(crate) mod tree;
 
+pub use metallb::{CommunityName, MetalLbKind, Part};
 pub use object::{Content, Item, Object, ObjectId, Slice};

@@ -7,6 +7,8 @@ use roadstead_model::{
     object::{Endpoint, Namespace, Node, Service},
 };
 
+use super::metallb::{MetalLbKind, Part};
+
 /// Identity of an object within its source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectId {
@@ -18,6 +20,8 @@ pub enum ObjectId {
     EndpointSlice(Arc<str>, Arc<str>),
     /// `v1` Namespace: name.
     Namespace(Arc<str>),
+    /// One of `metallb.io`: kind, namespace and name.
+    MetalLb(MetalLbKind, Arc<str>, Arc<str>),
 }
 
 impl fmt::Display for ObjectId {
@@ -28,6 +32,9 @@ impl fmt::Display for ObjectId {
             Self::Node(name) => write!(f, "Node {name}"),
             Self::EndpointSlice(namespace, name) => write!(f, "EndpointSlice {namespace}/{name}"),
             Self::Namespace(name) => write!(f, "Namespace {name}"),
+            Self::MetalLb(kind, namespace, name) => {
+                write!(f, "{} {namespace}/{name}", kind.as_str())
+            }
         }
     }
 }
@@ -45,6 +52,8 @@ pub enum Object {
     EndpointSlice(Option<Arc<Slice>>),
     /// A Namespace.
     Namespace(Arc<Namespace>),
+    /// One of MetalLB's.
+    MetalLb(Arc<Part>),
 }
 
 /// One EndpointSlice of a Service.

@@ -108,6 +108,7 @@ fn load_balancer(
         health_check: health_check::read(annotations, &ports, report),
         status_addresses: annotations::status_addresses(fields, report),
         ports,
+        guarded: true,
         warnings: report.warnings(),
     }
 }

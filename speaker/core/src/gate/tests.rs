@@ -13,6 +13,9 @@ struct World {
     programmed: Option<Programmed>,
     wire: BTreeMap<(IpAddr, Leg), Wire>,
     drained: bool,
+    require_ready: bool,
+    elsewhere: Option<Elsewhere>,
+    unguarded: BTreeSet<ServiceKey>,
     published: u64,
 }
 
@@ -45,6 +48,9 @@ impl World {
             programmed: None,
             wire: BTreeMap::new(),
             drained: false,
+            require_ready: true,
+            elsewhere: None,
+            unguarded: BTreeSet::new(),
             published: 1,
         }
     }
@@ -78,8 +84,10 @@ impl World {
         let facts = Facts {
             holdings: &self.holdings,
             programmed: self.programmed.as_ref(),
-            require_ready: true,
+            require_ready: self.require_ready,
             drained: self.drained,
+            elsewhere: self.elsewhere.as_ref(),
+            unguarded: &self.unguarded,
             wire: &self.wire,
             published: self.published,
         };
@@ -296,4 +304,86 @@ fn what_was_closing_when_the_speaker_was_killed_is_not_released_before_it_is_sil
     world.published = 8;
     world.says(Serving::Ready);
     assert_eq!(world.step().released.len(), 1);
+}
+
+/// In a group: silent as after a drain, and without a probe that the writer would answer.
+#[test]
+fn what_another_host_announces_is_silent_here_and_not_probed() {
+    let mut world = World::announced();
+    assert!(world.answers());
+    world.elsewhere = Some(Elsewhere::Writer("edge2".into()));
+    let verdict = world.step();
+    assert!(verdict.answers.is_empty() && verdict.wanted.is_empty(), "{verdict:?}");
+    let condition = &verdict.conditions[&service("web")];
+    assert_eq!(
+        (condition.reason.as_str(), condition.status),
+        ("FollowsWriter", ConditionStatus::False)
+    );
+    assert!(condition.message.contains("announced by edge2"), "{condition:?}");
+}
+
+/// The next writer announces at once what the last one announced, and probes the rest.
+#[test]
+fn what_the_last_writer_announced_is_announced_at_once_and_the_rest_is_probed() {
+    for announced in [true, false] {
+        let mut world = World::new();
+        world.elsewhere = Some(Elsewhere::Writer("edge2".into()));
+        world.says(Serving::Ready).step();
+        world.elsewhere = None;
+        world.gate.take_over(announced.then(address));
+        let hold = if announced { Hold::Resume } else { Hold::Announce };
+        assert_eq!(world.step().wanted[0].hold, hold);
+        world.wire(Some(Wire::Announced)).step();
+        assert_eq!(world.step().wanted[0].hold, Hold::Announce, "taken over once");
+        assert!(world.answers());
+    }
+}
+
+/// K1: an object without the finalizer could be gone without a word.
+#[test]
+fn an_address_waits_for_the_finalizer_and_stays_when_that_is_lost() {
+    for require_ready in [true, false] {
+        let mut world = World::new();
+        world.require_ready = require_ready;
+        world.unguarded.insert(service("web"));
+        let verdict = world.says(Serving::Ready).step();
+        assert!(verdict.wanted.iter().all(|wanted| wanted.hold == Hold::Probe), "{verdict:?}");
+        assert_eq!(verdict.conditions[&service("web")].reason, "FinalizerPending");
+        world.unguarded.clear();
+        assert_eq!(world.step().wanted[0].hold, Hold::Announce);
+        world.wire(Some(Wire::Announced));
+        world.step();
+        world.unguarded.insert(service("web"));
+        let verdict = world.step();
+        assert_eq!(verdict.conditions[&service("web")].reason, "Probed", "what is open stays open");
+        assert!(!verdict.answers.is_empty());
+    }
+}
+
+#[test]
+fn a_service_without_the_finalizer_waits_on_an_address_that_is_open_for_another() {
+    for require_ready in [true, false] {
+        let mut world = World::new();
+        world.require_ready = require_ready;
+        world.says(Serving::Ready).wire(Some(Wire::Announced)).step();
+        world.holdings[0].live.push(service("new"));
+        world.unguarded.insert(service("new"));
+        let verdict = world.step();
+        assert!(verdict.waiting.contains(&(address(), service("new"))), "{verdict:?}");
+        assert_eq!(verdict.conditions[&service("new")].reason, "FinalizerPending");
+        assert_eq!(verdict.conditions[&service("web")].reason, "Probed");
+    }
+}
+
+/// S8: a restart announces what was announced, with an API server or without.
+#[test]
+fn what_was_announced_before_a_restart_does_not_wait_for_the_finalizer() {
+    let mut world = World::new();
+    let answers = Answers::from([(address(), BTreeSet::from([leg()]))]);
+    world.gate = Gate::restore(answers, [address()]);
+    world.unguarded.insert(service("web"));
+    let verdict = world.step();
+    assert_eq!(verdict.wanted[0].hold, Hold::Resume, "{verdict:?}");
+    world.wire(Some(Wire::Announced)).says(Serving::Ready);
+    assert_eq!(world.step().conditions[&service("web")].reason, "Probed");
 }

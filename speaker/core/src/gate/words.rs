@@ -7,7 +7,7 @@ use roadstead_model::{
     reason::{Condition, ConditionStatus},
 };
 
-use super::{Certainty, Decision, Facts, Holding, Leg, Reason, Wire};
+use super::{Certainty, Decision, Elsewhere, Facts, Holding, Leg, Reason, UNGUARDED, Wire};
 
 /// The condition of one Service on one address. `waits` says what it waits for where it was never
 /// served there although the address is open for others.
@@ -24,7 +24,8 @@ pub(super) fn condition(
     let address = holding.address;
     if let (Decision::Open(_), Some(why)) = (decision, waits) {
         let message = format!("{address} is up, this service is not yet: {}", or_silent(why));
-        return said(False, "NotReady", message);
+        let reason = if why == UNGUARDED { "FinalizerPending" } else { "NotReady" };
+        return said(False, reason, message);
     }
     match decision {
         Decision::Closed(reason) => {
@@ -40,7 +41,8 @@ pub(super) fn condition(
             False,
             "NoProtocol",
             format!(
-                "the pool of {address} does not name l2 in `announce`, and bgp is not served yet"
+                "nothing says that {address} is announced by ARP and NDP: its pool does not name l2 in \
+                 `announce`, or no L2Advertisement selects it; bgp is not served yet"
             ),
         ),
         Decision::Open(certainty) => match on_the_wire(holding, facts.wire) {
@@ -72,14 +74,38 @@ fn closed_in_words(address: IpAddr, reason: &Reason) -> (&'static str, String) {
         Reason::Drained => {
             ("Drained", "this host is drained; `roadstead undrain` brings it back".into())
         }
+        Reason::Elsewhere(elsewhere) => announced_elsewhere(address, elsewhere),
         Reason::Leaving => ("Withdrawing", format!("{address} is being withdrawn")),
         Reason::Unserved(why) => ("NothingServes", format!("{address} is not announced: {why}")),
         Reason::Pending(why) => {
             ("NotReady", format!("{address} waits for the router: {}", or_silent(why)))
         }
+        Reason::Unguarded => {
+            ("FinalizerPending", format!("{address} is not announced: {UNGUARDED}"))
+        }
         Reason::NoRouter => (
             "RouterSilent",
             format!("{address} waits for roadstead-router, which has not answered yet"),
+        ),
+    }
+}
+
+fn announced_elsewhere(address: IpAddr, elsewhere: &Elsewhere) -> (&'static str, String) {
+    match elsewhere {
+        Elsewhere::Writer(host) => (
+            "FollowsWriter",
+            format!("{address} is announced by {host}, which writes for the group"),
+        ),
+        Elsewhere::NoWriter => (
+            "FollowsWriter",
+            format!("{address} is not announced by this host, and no host of the group writes yet"),
+        ),
+        Elsewhere::Stranger(host) => (
+            "Passive",
+            format!(
+                "{address} is left to {host}, which serves the same cluster and is not in the [group] \
+                 of this host: name both hosts in [group], or take the cluster out of one"
+            ),
         ),
     }
 }
@@ -105,8 +131,10 @@ fn on_the_wire(
         return Ok(announced.join(", "));
     }
     if holding.legs.is_empty() {
-        let message =
-            format!("{address} fits no leg: give its pool `interfaces`, or bring the interface up");
+        let message = format!(
+            "{address} fits no leg: bring the interface up that its pool or L2Advertisement names, or \
+             name one that is here"
+        );
         return Err(("NoLeg", message));
     }
     let conflict = holding.legs.iter().find_map(|leg| match state(leg) {

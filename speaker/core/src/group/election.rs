@@ -117,6 +117,8 @@ pub struct Election {
 struct Peer {
     /// Its last heartbeat, and when it came.
     last: Option<(Heartbeat, Instant)>,
+    /// When it was last there and not understood.
+    refused: Option<Instant>,
 }
 
 impl Election {
@@ -185,6 +187,15 @@ impl Election {
         self.decide(now);
     }
 
+    /// Another member is there and cannot be understood: its key or its release is another. It may well
+    /// be the writer, so that a host which did not write last leaves it to that.
+    pub fn handle_refused(&mut self, rank: Rank, now: Instant) {
+        if let Some(peer) = self.others.get_mut(&rank) {
+            peer.refused = Some(now);
+        }
+        self.decide(now);
+    }
+
     /// This host may write, or had rather not.
     pub fn handle_fitness(&mut self, fit: bool, now: Instant) {
         if self.fit != fit {
@@ -207,6 +218,8 @@ impl Election {
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let heard = self.others.values().filter_map(|peer| peer.last.map(|(_, at)| at));
         let deaths = heard.map(|at| at + self.settings.detection);
+        let refused = self.others.values().filter_map(|peer| peer.refused);
+        let deaths = deaths.chain(refused.map(|at| at + self.settings.grace));
         let grace = Some(self.grace_ends);
         deaths.chain(grace).filter(|at| *at > now).min()
     }
@@ -220,9 +233,12 @@ impl Election {
         })
     }
 
-    /// Whether somebody may be there who was not heard yet.
+    /// Whether somebody may write whom this host does not hear.
     fn is_unsure(&self, now: Instant) -> bool {
-        now < self.grace_ends && self.others.values().any(|peer| peer.last.is_none())
+        let unheard = now < self.grace_ends && self.others.values().any(|peer| peer.last.is_none());
+        let refused = |at: Instant| now.saturating_duration_since(at) < self.settings.grace;
+        let refused = self.others.values().any(|peer| peer.refused.is_some_and(refused));
+        unheard || (refused && !self.wrote_last())
     }
 
     fn decide(&mut self, now: Instant) {
@@ -248,8 +264,7 @@ impl Election {
     /// Whether this host wrote before it was restarted, and the others have not noticed that it was
     /// away.
     fn is_missed(&self, now: Instant) -> bool {
-        let wrote = self.stored.wrote && self.stored.term == self.term;
-        wrote && self.alive(now).any(|(_, said)| said.hears == Some(self.me))
+        self.wrote_last() && self.alive(now).any(|(_, said)| said.hears == Some(self.me))
     }
 
     fn writing(&mut self, term: u64, now: Instant) -> Role {
@@ -304,8 +319,16 @@ impl Election {
         if self.alive(now).any(|(rank, said)| merit(rank, said.fit, said.version) > mine) {
             return Role::Follower { writer: None };
         }
-        self.term = self.term.saturating_add(1);
+        if self.role != Role::Starting || !self.wrote_last() {
+            self.term = self.term.saturating_add(1);
+        }
         Role::Writer { term: self.term }
+    }
+
+    /// Whether the newest term that was heard of is the one in which this host wrote before its restart:
+    /// then it goes on in it, and yields to whoever has taken over meanwhile.
+    fn wrote_last(&self) -> bool {
+        self.stored.wrote && self.stored.term == self.term
     }
 }
 

@@ -3,16 +3,22 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use roadstead_model::{Family, ServiceKey, Snapshot, config::Pool, local::Assignments};
+use roadstead_model::{
+    Family, ServiceKey, Snapshot,
+    config::{Pool, Reservation},
+    local::Assignments,
+};
 
 use super::{
     book::Book,
     contest,
     ledger::{Ledger, LedgerError},
+    memory::ReservationKey,
     outcome::{self, Outcome},
     pools::{PoolView, Pools},
     refusal::Refusal,
     request::{self, Wish},
+    reservations::Reservations,
     run::{Run, order},
     search::Search,
     surroundings::{Conflict, Host, Surroundings},
@@ -31,6 +37,10 @@ pub struct Input<'a> {
     pub host: &'a Host,
     /// Addresses that somebody else answers for.
     pub conflicts: &'a BTreeMap<IpAddr, Conflict>,
+    /// The configured reservations; no address is in two.
+    pub reservations: &'a [Reservation],
+    /// Seconds of the wall clock: the ledger remembers by it over restarts.
+    pub now: u64,
 }
 
 /// How often a run goes over all Services at most. Two or three rounds are usual; a longer chain of
@@ -41,7 +51,7 @@ const ROUNDS: usize = 64;
 /// Assigns addresses. Holds the ledger, and nothing that a restart would miss.
 #[derive(Clone, Debug, Default)]
 pub struct Allocator {
-    book: Book,
+    pub(super) book: Book,
     /// What was published last; `None` = nothing since the start.
     published: Option<Arc<Assignments>>,
     /// The generation that first named each live Service on each address, in this run.
@@ -83,6 +93,22 @@ impl Allocator {
         self.book.ledger()
     }
 
+    /// Whether anything is kept under a reservation that nobody holds.
+    pub fn keeps(&self, reservation: &ReservationKey) -> bool {
+        self.book.memory().kept_under(reservation).next().is_some()
+    }
+
+    /// Who holds an address under a reservation.
+    pub fn holder_under(&self, reservation: &ReservationKey) -> Option<&ServiceKey> {
+        self.book.under_reservation(reservation).next().map(|(service, _)| service)
+    }
+
+    /// Gives up what a reservation keeps, and says which addresses; the next run hands them out.
+    /// What is held under it stays, and is kept again when its Service goes.
+    pub fn give_up(&mut self, reservation: &ReservationKey) -> Vec<IpAddr> {
+        self.book.give_up(reservation)
+    }
+
     /// Brings the ledger as close to what is wanted as the pools allow. The first run after a
     /// start always counts the generation up.
     pub fn reconcile(&mut self, input: &Input<'_>) -> Outcome {
@@ -91,8 +117,13 @@ impl Allocator {
         let wishes: BTreeMap<&ServiceKey, Wish<'_>> =
             ours().map(|s| (&s.key, Wish::of(s, &lost))).collect();
         let order = order(&self.book, &wishes);
-        let mut run =
-            Run { book: &mut self.book, search: search(input), refusals: BTreeMap::new() };
+        let mut run = Run {
+            book: &mut self.book,
+            search: search(input),
+            host: input.host,
+            refusals: BTreeMap::new(),
+        };
+        run.forget_the_cooled(input.now);
         run.let_go_of_the_gone(input.snapshot, &wishes);
         run.let_go_outside_pools();
         run.free_unwanted_ports(&wishes);
@@ -113,7 +144,7 @@ impl Allocator {
         outcome
     }
 
-    fn publish(
+    pub(super) fn publish(
         &mut self,
         search: &Search<'_>,
         wishes: &BTreeMap<&ServiceKey, Wish<'_>>,
@@ -138,6 +169,8 @@ impl Allocator {
             refusals,
             pools: outcome::pools(&self.book, search),
             passed_over: outcome::passed_over(search),
+            reservations: search.reservations.unused(&self.book),
+            next: self.book.memory().next_cooled(|address| search.cool_down(address)),
         }
     }
 
@@ -160,10 +193,11 @@ impl Allocator {
         self.ledger().generation()
     }
 
-    /// An address that a Service was leaving has fallen silent: it is free for the next run (S5).
-    /// Says whether there was such a hold; one that is in use again stays.
-    pub fn release(&mut self, address: IpAddr, service: &ServiceKey) -> bool {
-        self.book.forget(address, service)
+    /// An address that a Service was leaving has fallen silent: it is free for the next run (S5),
+    /// or cools down from `now` on, in seconds of the wall clock. Says whether there was such a hold;
+    /// one that is in use again stays.
+    pub fn release(&mut self, address: IpAddr, service: &ServiceKey, now: u64) -> bool {
+        self.book.forget(address, service, now)
     }
 
     /// The next `count` free addresses of each pool and family, to be probed ahead of need. Pools
@@ -182,7 +216,7 @@ impl Allocator {
     /// The addresses in use that `pools` would no longer permit: the pool is gone, pinned to
     /// others, or reserves them. A configuration that has any is refused, naming them.
     pub fn orphans(&self, pools: &[Pool], snapshot: &Snapshot) -> Vec<(ServiceKey, IpAddr)> {
-        let pools = Pools::new(pools);
+        let pools = Pools::new(pools, snapshot);
         let permitted = |address, service: &ServiceKey| {
             let Some((_, view)) = pools.containing(address) else { return false };
             let object = snapshot.services.get(service);
@@ -195,12 +229,12 @@ impl Allocator {
     }
 
     /// That no address outside `pools` is in use (S1), no port is claimed twice, no Service has
-    /// two addresses of one family, and every index agrees. Linear in the ledger.
+    /// more addresses than one may, and every index agrees. Linear in the ledger.
     ///
     /// # Errors
     /// The first promise found broken.
     pub fn check_invariants(&self, pools: &[Pool]) -> Result<(), Violation> {
-        let pools = Pools::new(pools);
+        let pools = Pools::of_addresses(pools);
         let mut live = self.ledger().holds().filter(|(_, _, hold)| !hold.leaving);
         if let Some((address, service, _)) = live.find(|(a, _, _)| pools.containing(*a).is_none()) {
             return Err(Violation::OutsidePools { address, service: service.clone() });
@@ -210,9 +244,10 @@ impl Allocator {
     }
 }
 
-fn search<'a>(input: &Input<'a>) -> Search<'a> {
+pub(super) fn search<'a>(input: &Input<'a>) -> Search<'a> {
     Search::new(
-        Pools::new(input.pools),
+        Pools::new(input.pools, input.snapshot),
         Surroundings::new(input.snapshot, input.host, input.conflicts),
+        Reservations::new(input.reservations),
     )
 }

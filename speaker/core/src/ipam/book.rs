@@ -13,7 +13,10 @@ use roadstead_model::{
     local::{PortClaim, VipKind},
 };
 
-use super::ledger::{Entry, Hold, Ledger};
+use super::{
+    ledger::{Entry, Hold, Ledger},
+    memory::{Memory, ReservationKey},
+};
 
 /// The ledger with its indexes.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +36,8 @@ struct Index {
     /// How many holds each address has under each sharing key.
     by_key: BTreeMap<Arc<str>, BTreeMap<IpAddr, usize>>,
     claims: BTreeMap<(IpAddr, PortClaim), ServiceKey>,
+    /// What is held under each reservation, and by whom.
+    by_reservation: BTreeMap<ReservationKey, BTreeSet<(ServiceKey, IpAddr)>>,
 }
 
 /// What a Service takes.
@@ -41,7 +46,25 @@ pub(super) struct Taking<'a> {
     pub(super) pool: &'a Arc<str>,
     pub(super) kind: VipKind,
     pub(super) service: &'a ServiceKey,
+    pub(super) terms: &'a Terms<'a>,
+}
+
+/// What of a request an address is held under: the object may be gone or edited when it matters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Terms<'a> {
     pub(super) sharing_key: Option<&'a Arc<str>>,
+    pub(super) share_with: Option<&'a Vec<Arc<str>>>,
+    pub(super) host: Option<&'a Arc<str>>,
+    pub(super) reservation: Option<&'a Arc<str>>,
+}
+
+impl Terms<'_> {
+    fn are_of(&self, hold: &Hold) -> bool {
+        hold.sharing_key.as_ref() == self.sharing_key
+            && hold.share_with.as_ref() == self.share_with
+            && hold.host.as_ref() == self.host
+            && hold.reservation.as_ref() == self.reservation
+    }
 }
 
 impl Index {
@@ -52,14 +75,41 @@ impl Index {
             count(&mut index.by_key, hold.sharing_key.as_ref(), address);
             let claims = hold.ports.iter().map(|port| ((address, *port), service.clone()));
             index.claims.extend(claims);
+            index.reserve(address, service, hold.reservation.as_ref());
         }
         index
     }
+
+    fn reserve(&mut self, address: IpAddr, service: &ServiceKey, name: Option<&Arc<str>>) {
+        if let Some(name) = name {
+            let held = self.by_reservation.entry(reservation(service, name)).or_default();
+            held.insert((service.clone(), address));
+        }
+    }
+
+    fn unreserve(&mut self, address: IpAddr, service: &ServiceKey, name: Option<&Arc<str>>) {
+        let Some(key) = name.map(|name| reservation(service, name)) else { return };
+        let Some(held) = self.by_reservation.get_mut(&key) else { return };
+        held.remove(&(service.clone(), address));
+        if held.is_empty() {
+            self.by_reservation.remove(&key);
+        }
+    }
+}
+
+/// The reservation that a Service names.
+pub(super) fn reservation(service: &ServiceKey, name: &Arc<str>) -> ReservationKey {
+    ReservationKey::new(&service.source, service.namespace.clone(), name.clone())
 }
 
 impl Book {
     pub(super) fn new(ledger: Ledger) -> Self {
         Self { index: Index::of(&ledger), ledger, changed: false, stirred: false }
+    }
+
+    /// A book that holds what another host wrote: to be written down here too.
+    pub(super) fn adopted(ledger: Ledger) -> Self {
+        Self { changed: true, ..Self::new(ledger) }
     }
 
     pub(super) fn ledger(&self) -> &Ledger {
@@ -99,8 +149,13 @@ impl Book {
             .collect()
     }
 
-    pub(super) fn live_in(&self, service: &ServiceKey, family: Family) -> Option<IpAddr> {
-        self.live(service).into_iter().find(|address| Family::of(*address) == family)
+    /// The addresses of one family that a Service is served on, those taken first before others.
+    pub(super) fn live_in(&self, service: &ServiceKey, family: Family) -> Vec<IpAddr> {
+        let of_family =
+            |(address, hold): &(IpAddr, &Hold)| !hold.leaving && Family::of(*address) == family;
+        let mut live: Vec<_> = self.holds_of(service).filter(of_family).collect();
+        live.sort_by_key(|(_, hold)| hold.since);
+        live.into_iter().map(|(address, _)| address).collect()
     }
 
     pub(super) fn seniority(&self, service: &ServiceKey) -> Option<u64> {
@@ -117,6 +172,25 @@ impl Book {
         self.index.by_key.get(key).into_iter().flat_map(|addresses| addresses.keys().copied())
     }
 
+    /// Who holds what under a reservation.
+    pub(super) fn under_reservation(
+        &self,
+        key: &ReservationKey,
+    ) -> impl Iterator<Item = &(ServiceKey, IpAddr)> {
+        self.index.by_reservation.get(key).into_iter().flatten()
+    }
+
+    /// How many addresses are kept for the namespace of a reservation, held or not.
+    pub(super) fn reserved_beside(&self, key: &ReservationKey) -> usize {
+        let of = |other: &ReservationKey| {
+            (&other.source, &other.namespace) == (&key.source, &key.namespace)
+        };
+        let first = ReservationKey::new(&key.source, key.namespace.clone(), "");
+        let held = self.index.by_reservation.range(first..).take_while(|(other, _)| of(other));
+        let held: usize = held.map(|(_, held)| held.len()).sum();
+        held.saturating_add(self.ledger.memory.kept_for(&key.source, &key.namespace))
+    }
+
     /// Gives a Service an address, or back one that it was leaving; ports are claimed apart.
     pub(super) fn take(&mut self, taking: &Taking<'_>) {
         let Taking { address, service, .. } = *taking;
@@ -130,23 +204,50 @@ impl Book {
         } else {
             let since = self.ledger.next_since;
             self.ledger.next_since = since.saturating_add(1);
-            let hold = Hold { since, ports: BTreeSet::new(), sharing_key: None, leaving: false };
+            let hold = Hold {
+                since,
+                ports: BTreeSet::new(),
+                sharing_key: None,
+                share_with: None,
+                host: None,
+                reservation: None,
+                leaving: false,
+            };
             entry.holders.insert(service.clone(), hold);
             self.index.by_service.entry(service.clone()).or_default().insert(address);
         }
         self.stir();
-        self.rekey(address, service, taking.sharing_key);
+        self.ledger.memory.forget_release(address, service);
+        if let Some(name) = taking.terms.reservation {
+            self.ledger.memory.give_up(address, &reservation(service, name));
+        }
+        self.note(address, service, taking.terms);
     }
 
-    /// Notes the key under which a Service holds an address.
-    pub(super) fn rekey(&mut self, address: IpAddr, service: &ServiceKey, key: Option<&Arc<str>>) {
+    /// Notes the terms under which a Service holds an address.
+    pub(super) fn note(&mut self, address: IpAddr, service: &ServiceKey, terms: &Terms<'_>) {
         let Some(hold) = hold_mut(&mut self.ledger, address, service) else { return };
-        if hold.sharing_key.as_ref() != key {
-            let old = std::mem::replace(&mut hold.sharing_key, key.cloned());
-            discount(&mut self.index.by_key, old.as_ref(), address);
-            count(&mut self.index.by_key, key, address);
-            self.stir();
+        if terms.are_of(hold) {
+            return;
         }
+        let key = std::mem::replace(&mut hold.sharing_key, terms.sharing_key.cloned());
+        let name = std::mem::replace(&mut hold.reservation, terms.reservation.cloned());
+        hold.share_with = terms.share_with.cloned();
+        hold.host = terms.host.cloned();
+        discount(&mut self.index.by_key, key.as_ref(), address);
+        count(&mut self.index.by_key, terms.sharing_key, address);
+        self.index.unreserve(address, service, name.as_ref());
+        self.index.reserve(address, service, terms.reservation);
+        self.stir();
+    }
+
+    /// The Service moves away: the address is not kept under its reservation, which goes with it.
+    pub(super) fn move_away(&mut self, address: IpAddr, service: &ServiceKey) {
+        if let Some(hold) = hold_mut(&mut self.ledger, address, service) {
+            let name = hold.reservation.take();
+            self.index.unreserve(address, service, name.as_ref());
+        }
+        self.leave(address, service);
     }
 
     /// The Service leaves the address; its claims stay until the address has fallen silent.
@@ -157,8 +258,8 @@ impl Book {
         }
     }
 
-    /// Forgets a hold that was left. A live one stays.
-    pub(super) fn forget(&mut self, address: IpAddr, service: &ServiceKey) -> bool {
+    /// Forgets a hold that was left, at `now`; what is remembered of it starts. A live one stays.
+    pub(super) fn forget(&mut self, address: IpAddr, service: &ServiceKey, now: u64) -> bool {
         let Some(entry) = self.ledger.addresses.get_mut(&address) else { return false };
         if !entry.holders.get(service).is_some_and(|hold| hold.leaving) {
             return false;
@@ -172,6 +273,8 @@ impl Book {
             for port in hold.ports {
                 self.index.claims.remove(&(address, port));
             }
+            self.index.unreserve(address, service, hold.reservation.as_ref());
+            self.remember(address, service, hold.reservation.as_ref(), now);
         }
         if let Some(addresses) = self.index.by_service.get_mut(service) {
             addresses.remove(&address);
@@ -181,6 +284,43 @@ impl Book {
         }
         self.stir();
         true
+    }
+
+    fn remember(
+        &mut self,
+        address: IpAddr,
+        service: &ServiceKey,
+        name: Option<&Arc<str>>,
+        now: u64,
+    ) {
+        let memory = &mut self.ledger.memory;
+        match name {
+            Some(name) => {
+                memory.keep(address, &reservation(service, name));
+            }
+            None => memory.release(address, service, now),
+        }
+    }
+
+    /// Forgets releases whose cool-down is over.
+    pub(super) fn cool(&mut self, now: u64, seconds: impl Fn(IpAddr) -> u64) {
+        if self.ledger.memory.cool(now, seconds) {
+            self.stir();
+        }
+    }
+
+    /// Gives up every address kept under a reservation, and says which.
+    pub(super) fn give_up(&mut self, key: &ReservationKey) -> Vec<IpAddr> {
+        let kept: Vec<_> = self.ledger.memory.kept_under(key).collect();
+        for address in &kept {
+            self.ledger.memory.give_up(*address, key);
+            self.stir();
+        }
+        kept
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.ledger.memory
     }
 
     /// Claims a port that nobody has.

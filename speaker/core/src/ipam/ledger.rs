@@ -4,11 +4,17 @@
 //! On disk it is JSON, one entry per address:
 //!
 //! ```json
-//! {"version":1,"generation":7,"next_since":3,"addresses":[
+//! {"version":2,"generation":7,"next_since":3,"addresses":[
 //!   {"address":"192.0.2.10","pool":"lan","kind":"virtual","holders":[
 //!     {"service":"local/default/web","since":2,"ports":[{"protocol":"TCP","port":80}],
-//!      "sharing_key":"front","leaving":false}]}]}
+//!      "sharing_key":"front","leaving":false}]}],
+//!  "released":[{"address":"192.0.2.11","service":"local/default/old","at":1790000000}],
+//!  "kept":[{"address":"192.0.2.12","reservation":"local/default/db"}]}
 //! ```
+//!
+//! Of a holder `share_with`, `host` and `reservation` stand there where the Service asked so.
+//! `released` and `kept` are what is remembered of addresses that nobody holds: see the `memory`
+//! module. Version 1 had none of these; it is read as a ledger without them.
 //!
 //! [`Ledger::decode`] is total and strict: what it accepts is free of contradictions, and
 //! [`Ledger::encode`] gives the same bytes again. Nothing is guessed from a damaged ledger; the
@@ -21,13 +27,18 @@ use std::{
 };
 
 use roadstead_model::{
-    Family, Protocol, ServiceKey,
+    Family, ServiceKey,
     local::{PortClaim, VipKind},
+    object::MAX_ADDRESSES,
 };
-use serde::{Deserialize, Serialize};
+
+use self::file::File;
+use super::memory::{Memory, ReservationKey};
+
+mod file;
 
 /// The version that this code writes, and the newest that it reads.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// Bytes above which a ledger is refused unread (S7): 50 times what 5,000 Services need.
 pub const MAX_BYTES: usize = 64 << 20;
 /// Counters stay below this, so that every JSON reader gets them whole (RFC 8259 §6).
@@ -42,6 +53,8 @@ pub struct Ledger {
     pub(super) next_since: u64,
     /// Every address held. No entry is without a holder.
     pub(super) addresses: BTreeMap<IpAddr, Entry>,
+    /// What is remembered of addresses that nobody holds.
+    pub(super) memory: Memory,
 }
 
 /// One address held.
@@ -64,6 +77,13 @@ pub struct Hold {
     pub ports: BTreeSet<PortClaim>,
     /// The sharing key under which the address was taken.
     pub sharing_key: Option<Arc<str>>,
+    /// The other namespaces that the Service shares with; `None` = all.
+    pub share_with: Option<Vec<Arc<str>>>,
+    /// The host name for which the address was taken: while the Service asks for that name it stays,
+    /// wherever the name goes.
+    pub host: Option<Arc<str>>,
+    /// The reservation under which the address is kept when the Service goes.
+    pub reservation: Option<Arc<str>>,
     /// The Service has left and only waits for the address to fall silent (S5).
     pub leaving: bool,
 }
@@ -145,17 +165,23 @@ pub enum LedgerError {
         /// The Service.
         service: ServiceKey,
     },
-    /// A Service lives on two addresses of one family.
+    /// A Service lives on more addresses of one family than it can ask for.
     #[error(
-        "the ledger gives {service} both {first} and {second}: one address per family is served"
+        "the ledger gives {service} {count} addresses of one family, more than {MAX_ADDRESSES}"
     )]
-    TwoOfFamily {
+    TooManyOfFamily {
         /// The Service.
         service: ServiceKey,
-        /// One.
-        first: IpAddr,
-        /// The other.
-        second: IpAddr,
+        /// How many.
+        count: usize,
+    },
+    /// An address is remembered twice for the same.
+    #[error("the ledger remembers {address} twice for {of}")]
+    DuplicateMemory {
+        /// The address.
+        address: IpAddr,
+        /// The Service or the reservation.
+        of: ServiceKey,
     },
     /// Two holds of one seniority, or one from the future.
     #[error(
@@ -169,44 +195,10 @@ pub enum LedgerError {
     },
 }
 
-#[derive(Deserialize)]
-struct Versioned {
-    version: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    version: u64,
-    generation: u64,
-    next_since: u64,
-    addresses: Vec<FileEntry>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileEntry {
-    address: IpAddr,
-    pool: Arc<str>,
-    kind: VipKind,
-    holders: Vec<FileHold>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileHold {
-    service: ServiceKey,
-    since: u64,
-    ports: Vec<PortClaim>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sharing_key: Option<Arc<str>>,
-    leaving: bool,
-}
-
 impl Default for Ledger {
     /// The ledger of a machine that never assigned anything.
     fn default() -> Self {
-        Self { generation: 0, next_since: 1, addresses: BTreeMap::new() }
+        Self { generation: 0, next_since: 1, addresses: BTreeMap::new(), memory: Memory::default() }
     }
 }
 
@@ -223,13 +215,8 @@ impl Ledger {
 
     /// The JSON to be written, with a line feed at its end.
     pub fn encode(&self) -> String {
-        let file = File {
-            version: VERSION,
-            generation: self.generation,
-            next_since: self.next_since,
-            addresses: self.addresses.iter().map(FileEntry::of).collect(),
-        };
-        let mut text = serde_json::to_string(&file).expect("strings, numbers and lists only");
+        let mut text =
+            serde_json::to_string(&File::of(self)).expect("strings, numbers and lists only");
         text.push('\n');
         text
     }
@@ -239,53 +226,15 @@ impl Ledger {
     /// # Errors
     /// On anything else, naming what is wrong; never panics.
     pub fn decode(bytes: &[u8]) -> Result<Self, LedgerError> {
-        if bytes.len() > MAX_BYTES {
-            return Err(LedgerError::TooLarge(bytes.len()));
-        }
-        if bytes.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) {
-            return Err(LedgerError::Empty);
-        }
-        match serde_json::from_slice::<Versioned>(bytes).map_err(LedgerError::Syntax)?.version {
-            VERSION => {}
-            0 => return Err(LedgerError::UnknownVersion(0)),
-            newer => return Err(LedgerError::NewerVersion(newer)),
-        }
-        let file: File = serde_json::from_slice(bytes).map_err(LedgerError::Syntax)?;
-        counter("generation", file.generation)?;
-        counter("next_since", file.next_since)?;
-        let mut ledger = Self {
-            generation: file.generation,
-            next_since: file.next_since,
-            addresses: BTreeMap::new(),
-        };
-        for entry in file.addresses {
-            ledger.admit(entry)?;
-        }
+        let ledger = File::read(bytes)?.into_ledger()?;
         ledger.check_order()?;
         ledger.check_families()?;
         Ok(ledger)
     }
 
-    fn admit(&mut self, file: FileEntry) -> Result<(), LedgerError> {
-        let address = file.address;
-        if address.to_canonical() != address {
-            return Err(LedgerError::MappedAddress(address));
-        }
-        if file.holders.is_empty() {
-            return Err(LedgerError::NoHolder(address));
-        }
-        let mut entry = Entry { pool: file.pool, kind: file.kind, holders: BTreeMap::new() };
-        for holder in file.holders {
-            let (service, hold) = holder.checked(address)?;
-            if entry.holders.insert(service.clone(), hold).is_some() {
-                return Err(LedgerError::DuplicateHolder { address, service });
-            }
-        }
-        entry.check_ports(address)?;
-        match self.addresses.insert(address, entry) {
-            None => Ok(()),
-            Some(_) => Err(LedgerError::DuplicateAddress(address)),
-        }
+    /// Whether a reservation keeps an address that nobody holds.
+    pub fn is_kept(&self, address: IpAddr, reservation: &ReservationKey) -> bool {
+        self.memory.is_kept(address, reservation)
     }
 
     fn check_order(&self) -> Result<(), LedgerError> {
@@ -300,14 +249,17 @@ impl Ledger {
     }
 
     fn check_families(&self) -> Result<(), LedgerError> {
-        let mut live = BTreeMap::new();
+        let mut live: BTreeMap<_, usize> = BTreeMap::new();
         for (address, service, _) in self.holds().filter(|(_, _, hold)| !hold.leaving) {
-            if let Some(first) = live.insert((service, Family::of(address)), address) {
-                let service = service.clone();
-                return Err(LedgerError::TwoOfFamily { service, first, second: address });
-            }
+            let count = live.entry((service, Family::of(address))).or_default();
+            *count = count.saturating_add(1);
         }
-        Ok(())
+        match live.into_iter().find(|(_, count)| *count > MAX_ADDRESSES) {
+            Some(((service, _), count)) => {
+                Err(LedgerError::TooManyOfFamily { service: service.clone(), count })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Every hold, by address and Service.
@@ -361,41 +313,4 @@ impl Entry {
         }
         Ok(())
     }
-}
-
-impl FileEntry {
-    fn of((address, entry): (&IpAddr, &Entry)) -> Self {
-        let holders = entry.holders.iter().map(|(service, hold)| FileHold {
-            service: service.clone(),
-            since: hold.since,
-            ports: hold.ports.iter().copied().collect(),
-            sharing_key: hold.sharing_key.clone(),
-            leaving: hold.leaving,
-        });
-        Self {
-            address: *address,
-            pool: entry.pool.clone(),
-            kind: entry.kind,
-            holders: holders.collect(),
-        }
-    }
-}
-
-impl FileHold {
-    fn checked(self, address: IpAddr) -> Result<(ServiceKey, Hold), LedgerError> {
-        let Self { service, since, ports, sharing_key, leaving } = self;
-        let listed = ports.len();
-        let ports: BTreeSet<_> = ports.into_iter().collect();
-        if ports.len() != listed {
-            return Err(LedgerError::DuplicatePort { address, service });
-        }
-        if let Some(port) = ports.iter().find(|p| p.port == 0 || p.protocol == Protocol::Sctp) {
-            return Err(LedgerError::ImpossiblePort { address, service, port: *port });
-        }
-        Ok((service, Hold { since, ports, sharing_key, leaving }))
-    }
-}
-
-fn counter(name: &'static str, value: u64) -> Result<(), LedgerError> {
-    if value > MAX_COUNTER { Err(LedgerError::Counter { name, value }) } else { Ok(()) }
 }

@@ -44,11 +44,15 @@
 mod allocator;
 mod book;
 mod contest;
+mod follow;
 mod ledger;
+mod memory;
 mod outcome;
 mod pools;
+mod quota;
 mod refusal;
 mod request;
+mod reservations;
 mod run;
 mod search;
 mod sharing;
@@ -58,6 +62,7 @@ mod tests;
 
 pub use allocator::{Allocator, Input, Violation};
 pub use ledger::{Entry, Hold, Ledger, LedgerError, MAX_BYTES, VERSION};
+pub use memory::{MOST_KEPT, ReservationKey};
 pub use outcome::{Holding, Outcome};
 pub use refusal::{Exclusion, PortName, Refusal};
-pub use surroundings::{Conflict, Host, Interface, Stage};
+pub use surroundings::{Conflict, Host, Interface, Lookup, Stage};

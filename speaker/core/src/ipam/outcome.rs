@@ -9,8 +9,9 @@ use std::{
 
 use roadstead_model::{
     Family, ServiceKey,
+    advertisement::Exposure,
     config::Announce,
-    local::{Assignment, Assignments, PoolStatus, PortClaim, Vip, VipKind},
+    local::{Assignment, Assignments, PoolStatus, PortClaim, ReservationStatus, Vip, VipKind},
     reason::{Condition, ConditionStatus},
 };
 
@@ -39,6 +40,11 @@ pub struct Outcome {
     pub pools: Vec<PoolStatus>,
     /// For people: addresses of a pool that somebody around has, and that are handed out to nobody.
     pub passed_over: Vec<(Arc<str>, Vec<Refusal>)>,
+    /// For people: what is kept for somebody and nobody holds.
+    pub reservations: Vec<ReservationStatus>,
+    /// When to run again although nothing happens, in seconds of the wall clock: an address has
+    /// cooled down then. `None` = never.
+    pub next: Option<u64>,
 }
 
 /// One address held.
@@ -52,8 +58,8 @@ pub struct Holding {
     pub kind: VipKind,
     /// How it may be announced; not at all once it lies in no pool (S1).
     pub announce: Announce,
-    /// Legs on which it may be reached; `None` = every leg.
-    pub visible_on: Option<Vec<Arc<str>>>,
+    /// Legs on which it may be announced; `None` = every leg.
+    pub announce_on: Option<Vec<Arc<str>>>,
     /// Services served on it. Empty: it is to fall silent.
     pub live: Vec<ServiceKey>,
     /// Services that wait for it to fall silent, or for nothing while others live on it.
@@ -114,12 +120,16 @@ pub(super) fn addresses(
         let live: Vec<_> = entry.live().cloned().collect();
         let named = live.iter().filter_map(|s| since.get(&(*address, s.clone())).copied());
         let view = pools.containing(*address).map(|(_, view)| view);
+        let bgp = view.map(|view| view.pool.announce.bgp);
+        let exposure = view.map(|view| view.exposure(&live));
+        let nowhere = Exposure { l2: false, interfaces: Some(Vec::new()) };
+        let Exposure { l2, interfaces } = exposure.unwrap_or(nowhere);
         Holding {
             address: *address,
             pool: entry.pool.clone(),
             kind: entry.kind,
-            announce: view.map_or(Announce { l2: false, bgp: false }, |view| view.pool.announce),
-            visible_on: visible_on(pools, *address),
+            announce: Announce { l2, bgp: bgp.unwrap_or(false) },
+            announce_on: interfaces,
             since: named.max().unwrap_or_default(),
             live,
             leaving: entry.leaving().cloned().collect(),
@@ -190,6 +200,8 @@ fn allocated(book: &Book, search: &Search<'_>, wish: &Wish<'_>, refused: &[Refus
     lacks.extend(wish.unserved.iter().cloned());
     lacks.extend(unclaimed(book, wish, &live));
     lacks.extend(alarms(search, &live));
+    let key = &wish.service.key;
+    lacks.extend(live.iter().filter_map(|a| search.reservations.refuses(*a, key)));
     dedup(&mut lacks);
     let holds_port =
         book.holds_of(&wish.service.key).any(|(_, h)| !h.leaving && !h.ports.is_empty());

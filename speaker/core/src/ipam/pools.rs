@@ -3,12 +3,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use roadstead_model::{AddressRange, Family, config::Pool, object::Service};
+use roadstead_model::{
+    AddressRange, Family, ServiceKey, Snapshot, SourceName, advertisement::Exposure, config::Pool,
+    object::Service, selector::Labels,
+};
 
 use super::refusal::{Exclusion, Refusal};
 
 /// Position of a pool in the order of the file.
 pub(super) type PoolId = usize;
+
+/// A label that the API server gives each Namespace, with its name; a directory may leave it out.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// All pools.
 pub(super) struct Pools<'a> {
@@ -23,13 +29,25 @@ pub(super) struct Pools<'a> {
 pub(super) struct PoolView<'a> {
     /// As configured.
     pub(super) pool: &'a Pool,
+    /// Whose labels are looked at; none for questions about addresses alone.
+    snapshot: Option<&'a Snapshot>,
     /// The pool's ranges without what is reserved, ascending within each range of the file.
     segments: Vec<AddressRange>,
 }
 
 impl<'a> Pools<'a> {
-    pub(super) fn new(pools: &'a [Pool]) -> Self {
-        let views: Vec<_> = pools.iter().map(PoolView::new).collect();
+    /// Pools for questions about addresses alone, not about who may have them.
+    pub(super) fn of_addresses(pools: &'a [Pool]) -> Self {
+        Self::laid_out(pools, None)
+    }
+
+    /// Pools for the Services of a snapshot.
+    pub(super) fn new(pools: &'a [Pool], snapshot: &'a Snapshot) -> Self {
+        Self::laid_out(pools, Some(snapshot))
+    }
+
+    fn laid_out(pools: &'a [Pool], snapshot: Option<&'a Snapshot>) -> Self {
+        let views: Vec<_> = pools.iter().map(|pool| PoolView::new(pool, snapshot)).collect();
         let mut ranges: Vec<_> = pools
             .iter()
             .enumerate()
@@ -56,8 +74,11 @@ impl<'a> Pools<'a> {
         self.views.get(id).map(|view| (id, view))
     }
 
-    pub(super) fn named(&self, name: &str) -> Option<(PoolId, &PoolView<'a>)> {
-        self.iter().find(|(_, view)| &*view.pool.name == name)
+    /// The pool that an object of `source` means by a name: one of its own source before one of
+    /// the configuration.
+    pub(super) fn named(&self, name: &str, source: &SourceName) -> Option<(PoolId, &PoolView<'a>)> {
+        let called = || self.iter().filter(|(_, view)| view.pool.is_called(name, source));
+        called().find(|(_, view)| view.pool.source.is_some()).or_else(|| called().next())
     }
 
     /// In the order of the file.
@@ -90,28 +111,62 @@ impl<'a> Pools<'a> {
 }
 
 impl<'a> PoolView<'a> {
-    fn new(pool: &'a Pool) -> Self {
+    fn new(pool: &'a Pool, snapshot: Option<&'a Snapshot>) -> Self {
         let mut reserved = pool.reserved.clone();
         reserved.sort_unstable();
         let segments = pool.addresses.iter().flat_map(|range| without(*range, &reserved)).collect();
-        Self { pool, segments }
+        Self { pool, snapshot, segments }
     }
 
     fn rank(&self) -> (bool, u32) {
         let pool = self.pool;
-        let pinned = !pool.namespaces.is_empty() || pool.service_selector.is_some();
+        // MetalLB prefers every pool with a `serviceAllocation`, and then goes by priority.
+        let pinned = pool.is_pinned() || pool.source.is_some() && pool.priority.is_some();
         let priority = pool.priority.filter(|priority| *priority > 0).unwrap_or(u32::MAX);
         (!pinned, priority)
     }
 
     /// What keeps a Service out of this pool.
     pub(super) fn exclusion(&self, service: &Service) -> Option<Exclusion> {
-        let namespaces = &self.pool.namespaces;
-        if !namespaces.is_empty() && !namespaces.contains(&service.key.namespace) {
+        let pool = self.pool;
+        if pool.source.as_ref().is_some_and(|source| *source != service.key.source) {
+            return Some(Exclusion::Source);
+        }
+        if !self.admits_namespace(service) {
             return Some(Exclusion::Namespace);
         }
-        let selector = self.pool.service_selector.as_ref()?;
-        (!selector.matches(&service.labels)).then_some(Exclusion::Labels)
+        let selectors = &pool.service_selectors;
+        let is_selected =
+            selectors.is_empty() || selectors.iter().any(|s| s.matches(&service.labels));
+        (!is_selected).then_some(Exclusion::Labels)
+    }
+
+    /// A pool whose selectors match no Namespace is open to nobody, whatever is asked for by name.
+    fn admits_namespace(&self, service: &Service) -> bool {
+        let (names, selectors) = (&self.pool.namespaces, &self.pool.namespace_selectors);
+        if names.is_empty() && selectors.is_empty() || names.contains(&service.key.namespace) {
+            return true;
+        }
+        if selectors.is_empty() {
+            return false;
+        }
+        let labels = self.labels_of_namespace(service);
+        selectors.iter().any(|selector| selector.matches(&labels))
+    }
+
+    fn labels_of_namespace(&self, service: &Service) -> Labels {
+        let key = (service.key.source.clone(), service.key.namespace.clone());
+        let namespace = self.snapshot.and_then(|snapshot| snapshot.namespaces.get(&key));
+        let mut labels = namespace.map(|namespace| namespace.labels.clone()).unwrap_or_default();
+        labels.entry(NAMESPACE_NAME.into()).or_insert(key.1);
+        labels
+    }
+
+    /// Where an address of the pool is announced on which these Services live.
+    pub(super) fn exposure(&self, live: &[ServiceKey]) -> Exposure {
+        let labels = |key: &ServiceKey| Some(&self.snapshot?.services.get(key)?.labels);
+        let labels: Vec<_> = live.iter().map(labels).collect();
+        self.pool.exposure(&labels)
     }
 
     /// [`Self::exclusion`] as a refusal.

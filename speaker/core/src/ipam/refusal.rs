@@ -151,6 +151,95 @@ pub enum Refusal {
         /// Who has it.
         with: ServiceKey,
     },
+    /// More than one address of a family is wanted, and not all of them can be had.
+    AddressesUnavailable {
+        /// The family.
+        family: Family,
+        /// How many are wanted.
+        wanted: usize,
+        /// How many could be had.
+        found: usize,
+        /// What stands in the way of the next.
+        why: Box<Self>,
+    },
+    /// The namespace holds as many addresses of the pool as it may.
+    QuotaExceeded {
+        /// The pool.
+        pool: Arc<str>,
+        /// `SOURCE/NAMESPACE`.
+        namespace: String,
+        /// How many addresses count as the namespace's.
+        used: usize,
+        /// How many are allowed.
+        allowed: u32,
+    },
+    /// The pool keeps what is held and gives nothing new.
+    PoolDraining {
+        /// The pools in question.
+        pools: Vec<Arc<str>>,
+    },
+    /// The address was another's until a moment ago.
+    CoolingDown {
+        /// The address.
+        address: IpAddr,
+        /// Whose it was.
+        by: ServiceKey,
+        /// The pool, whose `cool_down` it is.
+        pool: Arc<str>,
+    },
+    /// Every free address of the pools in question was another's until a moment ago.
+    PoolCoolingDown {
+        /// The family.
+        family: Family,
+        /// Each pool that has such addresses, with how many.
+        pools: Vec<(Arc<str>, usize)>,
+    },
+    /// The address is reserved for somebody else by name.
+    ReservedForAnother {
+        /// The address.
+        address: IpAddr,
+        /// The reservation.
+        reservation: Arc<str>,
+        /// For whom.
+        whose: String,
+    },
+    /// Another Service of the namespace lives under the reservation.
+    ReservationInUse {
+        /// The reservation.
+        reservation: Arc<str>,
+        /// Who.
+        by: ServiceKey,
+    },
+    /// The namespace keeps as many addresses as one may.
+    TooManyReservations {
+        /// `SOURCE/NAMESPACE`.
+        namespace: String,
+        /// How many are kept for it.
+        kept: usize,
+    },
+    /// A host name that is asked for does not resolve.
+    NameUnresolved {
+        /// The name.
+        host: Arc<str>,
+        /// Why.
+        why: Arc<str>,
+    },
+    /// The host names that are asked for have no address of the family.
+    NameWithoutAddress {
+        /// The first of them.
+        host: Arc<str>,
+        /// The family.
+        family: Family,
+    },
+    /// A host name resolves elsewhere now; who holds an address for it stays.
+    NameMoved {
+        /// The name.
+        host: Arc<str>,
+        /// What is held for it.
+        held: Vec<IpAddr>,
+        /// What it resolves to now.
+        now: Vec<IpAddr>,
+    },
     /// Ports without a nodePort cannot be forwarded.
     NoNodePort {
         /// Those ports.
@@ -181,7 +270,10 @@ pub enum Refusal {
 /// What keeps a Service out of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exclusion {
-    /// The pool's `namespaces` do not name the Service's.
+    /// The pool is an `IPAddressPool` of another source.
+    Source,
+    /// The pool's `namespaces` do not name the Service's, and its `namespace_selector` does not
+    /// match that Namespace's labels.
     Namespace,
     /// The pool's `service_selector` does not match the Service's labels.
     Labels,
@@ -228,6 +320,17 @@ impl Refusal {
             Self::AddressHeld { .. } => "AddressHeld",
             Self::SharingKeyDiffers { .. } => "SharingKeyDiffers",
             Self::PortConflict { .. } => "PortConflict",
+            Self::AddressesUnavailable { .. } => "AddressesUnavailable",
+            Self::QuotaExceeded { .. } => "QuotaExceeded",
+            Self::PoolDraining { .. } => "PoolDraining",
+            Self::CoolingDown { .. } => "CoolingDown",
+            Self::PoolCoolingDown { .. } => "PoolCoolingDown",
+            Self::ReservedForAnother { .. } => "ReservedForAnother",
+            Self::ReservationInUse { .. } => "ReservationInUse",
+            Self::TooManyReservations { .. } => "TooManyReservations",
+            Self::NameUnresolved { .. } => "NameUnresolved",
+            Self::NameWithoutAddress { .. } => "NameWithoutAddress",
+            Self::NameMoved { .. } => "NameMoved",
             Self::NoNodePort { .. } => "NoNodePort",
             Self::NodePortTaken { .. } => "NodePortTaken",
             Self::SctpNotServed { .. } => "SctpNotServed",
@@ -315,6 +418,67 @@ impl Refusal {
                 f,
                 "{address} is in use on the wire by {by}; free it there or reserve it in its pool"
             ),
+            other => other.about_shares(f),
+        }
+    }
+
+    /// What bounds how much one gets, and when.
+    fn about_shares(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddressesUnavailable { family, wanted, found, why } => write!(
+                f,
+                "{wanted} {family} addresses are wanted, all or none, and {found} can be had: {why}"
+            ),
+            Self::QuotaExceeded { pool, namespace, used, allowed } => write!(
+                f,
+                "namespace {namespace} has {used} addresses of pool `{pool}` (held, reserved or \
+                 cooling down), and its quota allows {allowed}"
+            ),
+            Self::PoolDraining { pools } => {
+                write!(f, "{} gives nothing new (drain = true)", quoted(pools))
+            }
+            Self::CoolingDown { address, by, pool } => write!(
+                f,
+                "{address} was released by {by} and is given to nobody else before the cool_down \
+                 of pool `{pool}` is over"
+            ),
+            Self::PoolCoolingDown { family, pools } => {
+                let each = pools.iter().map(|(pool, count)| format!("`{pool}` ({count})"));
+                write!(
+                    f,
+                    "no free {family} address before one that was released has cooled down: {}",
+                    each.collect::<Vec<_>>().join(", ")
+                )
+            }
+            other => other.about_names(f),
+        }
+    }
+
+    fn about_names(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReservedForAnother { address, reservation, whose } => {
+                write!(f, "{address} is reserved for {whose} (reservation `{reservation}`)")
+            }
+            Self::ReservationInUse { reservation, by } => write!(
+                f,
+                "reservation `{reservation}` is in use by {by}; it is free when that service goes"
+            ),
+            Self::TooManyReservations { namespace, kept } => write!(
+                f,
+                "{kept} addresses are kept for namespace {namespace}, as many as one may have; \
+                 `roadstead release` gives up those of a reservation"
+            ),
+            Self::NameUnresolved { host, why } => write!(f, "{host} does not resolve: {why}"),
+            Self::NameWithoutAddress { host, family } => {
+                write!(f, "{host} has no {family} address")
+            }
+            Self::NameMoved { host, held, now } => write!(
+                f,
+                "{} stays, although {host} resolves to {} now: to move, create the service anew or \
+                 name the address",
+                listed(held),
+                if now.is_empty() { "nothing".to_owned() } else { listed(now) }
+            ),
             other => other.about_others(f),
         }
     }
@@ -338,7 +502,8 @@ impl Refusal {
             }
             Self::NoNodePort { ports, .. } => write!(
                 f,
-                "no nodePort for {}; without one the port cannot be forwarded to nodes",
+                "no nodePort for {}; without one the port cannot be forwarded to nodes: leave \
+                 spec.allocateLoadBalancerNodePorts true, or name one",
                 names(ports)
             ),
             Self::NodePortTaken { port, node_port, by } => write!(
@@ -363,6 +528,7 @@ impl fmt::Display for Refusal {
 impl fmt::Display for Exclusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Source => "is for services of another source",
             Self::Namespace => "is for other namespaces",
             Self::Labels => "is for services with other labels",
         })
@@ -373,6 +539,10 @@ impl fmt::Display for PortName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+fn listed(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn quoted(pools: &[Arc<str>]) -> String {

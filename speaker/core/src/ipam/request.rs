@@ -5,12 +5,14 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use roadstead_model::{
     Family, Protocol, Snapshot,
     local::PortClaim,
-    object::{Families, LOAD_BALANCER_CLASS, Service, ServicePort},
+    object::{AddressRequest, Families, LOAD_BALANCER_CLASS, MAX_ADDRESSES, Service, ServicePort},
 };
 
 use super::{
+    book::Book,
     contest::Lost,
     refusal::{PortName, Refusal},
+    surroundings::{Host, Lookup},
 };
 
 /// What one Service wants.
@@ -27,9 +29,41 @@ pub(super) struct Wish<'a> {
 /// A request that does not contradict itself.
 pub(super) struct Request {
     pub(super) families: Families,
-    pub(super) pool: Option<Arc<str>>,
-    v4: Option<IpAddr>,
-    v6: Option<IpAddr>,
+    /// The pools that will do, the preferred first; none = any.
+    pub(super) pools: Vec<Arc<str>>,
+}
+
+/// The places that a Service has to fill in one family.
+#[derive(Debug, Default)]
+pub(super) struct Slots<'a> {
+    /// Addresses that are asked for, each with the host name that stands for it.
+    pub(super) named: Vec<(IpAddr, Option<&'a Arc<str>>)>,
+    /// How many more, whichever.
+    pub(super) free: usize,
+    /// What is worth telling: a name that resolves elsewhere now.
+    pub(super) notes: Vec<Refusal>,
+}
+
+impl<'a> Slots<'a> {
+    /// How many addresses are wanted.
+    pub(super) fn wanted(&self) -> usize {
+        self.named.len().saturating_add(self.free)
+    }
+
+    pub(super) fn is_named(&self, address: IpAddr) -> bool {
+        self.named.iter().any(|(named, _)| *named == address)
+    }
+
+    /// The host name that stands for an address.
+    pub(super) fn host(&self, address: IpAddr) -> Option<&'a Arc<str>> {
+        self.named.iter().find(|(named, _)| *named == address)?.1
+    }
+
+    fn name(&mut self, address: IpAddr, host: Option<&'a Arc<str>>) {
+        if !self.is_named(address) {
+            self.named.push((address, host));
+        }
+    }
 }
 
 /// The Services that are ours, in the order of their keys.
@@ -65,9 +99,82 @@ impl<'a> Wish<'a> {
         self.service.request.sharing_key.as_ref()
     }
 
-    /// Whether the object itself names an address.
+    /// Whether the object itself names an address, in one way or another.
     pub(super) fn names_an_address(&self) -> bool {
-        !self.service.request.addresses.is_empty()
+        let request = &self.service.request;
+        !request.addresses.is_empty() || !request.hosts.is_empty() || request.reservation.is_some()
+    }
+
+    /// The places to fill in one family. A name that an address is held for stands for it, wherever
+    /// it resolves to now: nobody moves because a zone was edited.
+    ///
+    /// # Errors
+    /// The request contradicts itself, or a name says nothing.
+    pub(super) fn slots(
+        &self,
+        book: &Book,
+        host: &Host,
+        family: Family,
+    ) -> Result<Slots<'a>, Refusal> {
+        let request = &self.service.request;
+        let mut slots = Slots::default();
+        for address in request.addresses.iter().filter(|a| Family::of(**a) == family) {
+            slots.name(*address, None);
+        }
+        for name in &request.hosts {
+            self.stand_for(name, book, host, family, &mut slots)?;
+        }
+        let named = slots.named.len();
+        if let (true, Some(host)) = (named == 0, request.hosts.first()) {
+            return Err(Refusal::NameWithoutAddress { host: host.clone(), family });
+        }
+        slots.free = free(request, named, family)?;
+        Ok(slots)
+    }
+
+    /// What a host name stands for in one family.
+    fn stand_for(
+        &self,
+        name: &'a Arc<str>,
+        book: &Book,
+        host: &Host,
+        family: Family,
+        slots: &mut Slots<'a>,
+    ) -> Result<(), Refusal> {
+        let under_name = |address: &IpAddr| {
+            let hold = book.hold(*address, &self.service.key);
+            hold.is_some_and(|hold| hold.host.as_ref() == Some(name))
+        };
+        let mut held = book.live_in(&self.service.key, family);
+        held.retain(under_name);
+        let now: Option<Vec<IpAddr>> = match host.names.get(name) {
+            Some(Lookup::Addresses(all)) => {
+                Some(all.iter().copied().filter(|a| Family::of(*a) == family).collect())
+            }
+            Some(Lookup::Failed(why)) if held.is_empty() => {
+                return Err(Refusal::NameUnresolved { host: name.clone(), why: why.clone() });
+            }
+            None if held.is_empty() => {
+                let why = "it is being looked up".into();
+                return Err(Refusal::NameUnresolved { host: name.clone(), why });
+            }
+            Some(Lookup::Failed(_)) | None => None,
+        };
+        if let Some(now) =
+            now.filter(|now| held.is_empty() || held.iter().any(|a| !now.contains(a)))
+        {
+            if held.is_empty() {
+                held = now;
+            } else {
+                slots.notes.push(Refusal::NameMoved {
+                    host: name.clone(),
+                    held: held.clone(),
+                    now,
+                });
+            }
+        }
+        held.into_iter().for_each(|address| slots.name(address, Some(name)));
+        Ok(())
     }
 }
 
@@ -78,35 +185,25 @@ impl Request {
         if let Some(address) = asked.iter().find(|a| !families.contains(&Family::of(**a))) {
             return Err(Refusal::RequestDoesNotFitFamilies { address: *address, families });
         }
-        Ok(Self {
-            families: service.families,
-            pool: service.request.pool.clone(),
-            v4: only(asked, Family::V4)?,
-            v6: only(asked, Family::V6)?,
-        })
-    }
-
-    /// The address asked for in one family.
-    pub(super) fn exact(&self, family: Family) -> Option<IpAddr> {
-        match family {
-            Family::V4 => self.v4,
-            Family::V6 => self.v6,
-        }
+        let pools = service.request.pools().map(Into::into).collect();
+        Ok(Self { families: service.families, pools })
     }
 }
 
-fn only(asked: &[IpAddr], family: Family) -> Result<Option<IpAddr>, Refusal> {
-    let of_family: BTreeSet<_> = asked.iter().filter(|a| Family::of(**a) == family).collect();
-    if of_family.len() > 1 {
-        let all: Vec<_> = of_family.iter().map(ToString::to_string).collect();
+/// How many addresses are wanted beside those that are named.
+fn free(request: &AddressRequest, named: usize, family: Family) -> Result<usize, Refusal> {
+    let most = request.count.unwrap_or(MAX_ADDRESSES);
+    if named > most {
         let why = format!(
-            "{} {family} addresses are asked for ({}); one of each family is served",
-            all.len(),
-            all.join(", ")
+            "{named} {family} addresses are asked for, more than {}",
+            request.count.map_or(format!("the {MAX_ADDRESSES} that one service holds"), |count| {
+                format!("the address-count of {count}")
+            })
         );
         return Err(Refusal::InvalidRequest { why });
     }
-    Ok(of_family.first().map(|address| **address))
+    let wanted = request.count.unwrap_or(usize::from(named == 0));
+    Ok(wanted.saturating_sub(named))
 }
 
 fn unserved(ports: &[ServicePort], all: bool) -> Vec<Refusal> {

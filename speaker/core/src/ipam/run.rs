@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use roadstead_model::{
@@ -10,13 +11,15 @@ use roadstead_model::{
 };
 
 use super::{
-    book::{Book, Taking},
+    book::{Book, Taking, Terms},
     ledger::Entry,
     pools::PoolView,
     refusal::Refusal,
-    request::{Request, Wish},
-    search::Search,
+    request::{Request, Slots, Wish},
+    reservations::Claim,
+    search::{Quest, Search},
     sharing,
+    surroundings::Host,
 };
 
 /// The order in which Services are served: by seniority in the ledger; then, where the whole
@@ -42,26 +45,29 @@ pub(super) fn order<'w, 'a>(
 pub(super) struct Run<'b, 'a> {
     pub(super) book: &'b mut Book,
     pub(super) search: Search<'a>,
+    pub(super) host: &'a Host,
     pub(super) refusals: BTreeMap<ServiceKey, Vec<Refusal>>,
 }
 
 /// What is to be done for a Service in one family.
-struct Plan {
+struct Plan<'a> {
     family: Family,
     /// None: there is nothing to be had, and nothing is held.
-    step: Option<Step>,
+    step: Option<Step<'a>>,
     refusals: Vec<Refusal>,
 }
 
-enum Step {
-    /// What is held is what is wanted.
-    Keep(IpAddr),
+enum Step<'a> {
     /// What is held is not what is wanted, and there is nothing better.
-    Stay(IpAddr),
-    Take(IpAddr),
+    Stay,
+    /// All that is wanted is there: what is kept, what is taken, each with the host name that stands
+    /// for it.
+    Settle { keep: Vec<Place<'a>>, take: Vec<Place<'a>> },
 }
 
-impl Run<'_, '_> {
+type Place<'a> = (IpAddr, Option<&'a Arc<str>>);
+
+impl<'a> Run<'_, 'a> {
     /// Services that are known to be gone, or to be another's, leave their addresses. What an
     /// unread or doubtful source does not show is doubt, and holds (S3).
     pub(super) fn let_go_of_the_gone(
@@ -96,6 +102,12 @@ impl Run<'_, '_> {
         }
     }
 
+    /// Releases whose cool-down is over, or whose pool has none any more, are forgotten.
+    pub(super) fn forget_the_cooled(&mut self, now: u64) {
+        let search = &self.search;
+        self.book.cool(now, |address| search.cool_down(address));
+    }
+
     pub(super) fn free_unwanted_ports(&mut self, wishes: &BTreeMap<&ServiceKey, Wish<'_>>) {
         for (service, wish) in wishes {
             for address in self.book.live(service) {
@@ -104,7 +116,7 @@ impl Run<'_, '_> {
         }
     }
 
-    pub(super) fn round(&mut self, order: &[&Wish<'_>]) {
+    pub(super) fn round(&mut self, order: &[&Wish<'a>]) {
         self.refusals.clear();
         for wish in order {
             self.settle_ports(wish);
@@ -133,7 +145,7 @@ impl Run<'_, '_> {
         }
     }
 
-    fn converge(&mut self, wish: &Wish<'_>) {
+    fn converge(&mut self, wish: &Wish<'a>) {
         let request = match &wish.request {
             Ok(request) => request,
             Err(refusal) => return self.refuse(wish, vec![refusal.clone()]),
@@ -141,22 +153,34 @@ impl Run<'_, '_> {
         if wish.ports.is_empty() {
             return;
         }
+        let claim = match self.search.reservations.claim(self.book, wish) {
+            Ok(claim) => claim,
+            Err(refusal) => return self.refuse(wish, vec![refusal]),
+        };
         let wanted = request.families.wanted();
-        let plans: Vec<_> = wanted.iter().map(|family| self.plan(wish, request, *family)).collect();
+        let plan = |family: &Family| self.plan(wish, request, &claim, *family);
+        let plans: Vec<_> = wanted.iter().map(plan).collect();
         match request.families {
             Families::RequireDual { .. } if plans.iter().any(|plan| plan.step.is_none()) => {
                 self.refuse(wish, dual_refusals(plans));
             }
             Families::Single(_) | Families::PreferDual { .. } | Families::RequireDual { .. } => {
-                self.carry_out(wish, &wanted, plans);
+                self.carry_out(wish, &claim, &wanted, plans);
             }
         }
     }
 
-    fn carry_out(&mut self, wish: &Wish<'_>, wanted: &[Family], plans: Vec<Plan>) {
+    fn carry_out(
+        &mut self,
+        wish: &Wish<'_>,
+        claim: &Claim<'_>,
+        wanted: &[Family],
+        plans: Vec<Plan<'_>>,
+    ) {
         for plan in plans {
             if let Some(step) = plan.step {
-                self.commit(wish, wanted, &step);
+                self.commit(wish, claim, plan.family, &step);
+                self.leave_unwanted(wish, wanted);
             }
             if !plan.refusals.is_empty() {
                 self.refuse(wish, plan.refusals);
@@ -169,32 +193,85 @@ impl Run<'_, '_> {
         self.refusals.entry(wish.service.key.clone()).or_default().extend(refusals);
     }
 
-    /// What to do for a Service in one family, and what stands in the way.
-    fn plan(&mut self, wish: &Wish<'_>, request: &Request, family: Family) -> Plan {
+    /// What to do for a Service in one family, and what stands in the way. Every place is filled, or
+    /// everything stays as it is.
+    fn plan(
+        &mut self,
+        wish: &Wish<'a>,
+        request: &Request,
+        claim: &Claim<'a>,
+        family: Family,
+    ) -> Plan<'a> {
         let held = self.book.live_in(&wish.service.key, family);
-        let objection = match held.map(|address| (address, self.fit(wish, request, address))) {
-            Some((address, Fit::Fits)) => {
-                let step = Some(Step::Keep(address));
-                return Plan { family, step, refusals: Vec::new() };
-            }
-            Some((_, Fit::Objection(objection))) => Some(objection),
-            Some((_, Fit::NotWanted)) | None => None,
+        let stay = (!held.is_empty()).then_some(Step::Stay);
+        let slots = match wish.slots(self.book, self.host, family) {
+            Ok(slots) => slots,
+            Err(refusal) => return Plan { family, step: stay, refusals: vec![refusal] },
         };
-        match self.search.find(self.book, wish, request, family) {
-            Ok(address) => Plan { family, step: Some(Step::Take(address)), refusals: Vec::new() },
-            Err(refusal) => {
-                let objection = objection.filter(|objection| *objection != refusal);
-                let refusals = objection.into_iter().chain([refusal]).collect();
-                Plan { family, step: held.map(Step::Stay), refusals }
+        let (keep, objections) = self.sift(wish, request, &slots, &held);
+        let going: Vec<_> = held.iter().copied().filter(|a| !keep.contains(a)).collect();
+        let mut chosen = Vec::new();
+        let mut failed = None;
+        for slot in open(&slots, &keep) {
+            let book = &*self.book;
+            let quest =
+                Quest { book, wish, request, claim, family, chosen: &chosen, going: &going };
+            let found = match slot {
+                Some(address) => self.search.exact(&quest, address).map(|()| address),
+                None => self.search.any(&quest),
+            };
+            match found {
+                Ok(address) => chosen.push(address),
+                Err(refusal) => {
+                    failed = Some(refusal);
+                    break;
+                }
             }
         }
+        let Some(why) = failed else {
+            let placed = |all: Vec<IpAddr>| all.into_iter().map(|a| (a, slots.host(a))).collect();
+            let step = Some(Step::Settle { keep: placed(keep), take: placed(chosen) });
+            return Plan { family, step, refusals: slots.notes };
+        };
+        let found = keep.len().saturating_add(chosen.len());
+        let objections = objections.into_iter().filter(|objection| *objection != why);
+        let refusals = objections.chain([incomplete(&slots, family, found, why.clone())]);
+        Plan { family, step: stay, refusals: refusals.chain(slots.notes).collect() }
+    }
+
+    /// What of the held addresses fills a place, the senior first, and what is said against others
+    /// that would.
+    fn sift(
+        &self,
+        wish: &Wish<'_>,
+        request: &Request,
+        slots: &Slots<'_>,
+        held: &[IpAddr],
+    ) -> (Vec<IpAddr>, Vec<Refusal>) {
+        let (mut keep, mut objections) = (Vec::new(), Vec::new());
+        let mut free = slots.free;
+        for address in held {
+            let is_named = slots.is_named(*address);
+            if !is_named && free == 0 {
+                continue;
+            }
+            match self.fit(wish, request, *address) {
+                Fit::Fits => {
+                    keep.push(*address);
+                    free = if is_named { free } else { free.saturating_sub(1) };
+                }
+                Fit::Objection(objection) => objections.push(objection),
+                Fit::NotWanted => {}
+            }
+        }
+        (keep, objections)
     }
 
     fn fit(&self, wish: &Wish<'_>, request: &Request, address: IpAddr) -> Fit {
-        let Some((_, view)) = self.search.pools.containing(address) else { return Fit::NotWanted };
-        let elsewhere = request.exact(Family::of(address)).is_some_and(|exact| exact != address)
-            || request.pool.as_ref().is_some_and(|pool| *pool != view.pool.name);
-        if elsewhere {
+        let Some((id, view)) = self.search.pools.containing(address) else { return Fit::NotWanted };
+        let source = &wish.service.key.source;
+        let is_meant = |pool: &Arc<str>| self.search.named(pool, source) == Some(id);
+        if !request.pools.is_empty() && !request.pools.iter().any(is_meant) {
             return Fit::NotWanted;
         }
         let objection = view
@@ -209,7 +286,10 @@ impl Run<'_, '_> {
     fn estranged(&self, wish: &Wish<'_>, view: &PoolView<'_>, address: IpAddr) -> Option<Refusal> {
         let entry = self.book.entry(address)?;
         let hold = entry.holders.get(&wish.service.key)?;
-        if hold.sharing_key.as_ref() == wish.key() || view.pool.sharing == Sharing::WhenFull {
+        let asked = &wish.service.request;
+        let is_as_before =
+            hold.sharing_key == asked.sharing_key && hold.share_with == asked.share_with;
+        if is_as_before || view.pool.sharing == Sharing::WhenFull {
             return None;
         }
         sharing::cohabits(entry, view.pool.sharing, wish, address).err()
@@ -221,36 +301,69 @@ impl Run<'_, '_> {
         if hold.ports.is_empty() { sharing::collision(self.book, wish, address) } else { None }
     }
 
-    /// Acquire before release: the new address is taken first, then the old one is left, and with
-    /// it those of families that are wanted no more.
-    fn commit(&mut self, wish: &Wish<'_>, wanted: &[Family], step: &Step) {
+    /// Acquire before release: the new addresses are taken first, then the others of the family are
+    /// left.
+    fn commit(&mut self, wish: &Wish<'_>, claim: &Claim<'_>, family: Family, step: &Step<'_>) {
+        let Step::Settle { keep, take } = step else { return };
         let service = &wish.service.key;
-        let (Step::Keep(address) | Step::Stay(address) | Step::Take(address)) = *step;
-        match step {
-            Step::Keep(_) => self.book.rekey(address, service, wish.key()),
-            Step::Stay(_) => {}
-            Step::Take(_) => self.take(wish, address),
+        for (address, host) in keep {
+            self.book.note(*address, service, &terms(wish, claim, *host));
         }
-        let family = Family::of(address);
-        for other in self.book.live(service) {
-            let replaced = Family::of(other) == family || !wanted.contains(&Family::of(other));
-            if other != address && replaced {
-                self.book.leave(other, service);
+        for (address, host) in take {
+            self.take(wish, &terms(wish, claim, *host), *address);
+        }
+        let stays = |address: &IpAddr| keep.iter().chain(take).any(|(held, _)| held == address);
+        for other in self.book.live_in(service, family) {
+            if !stays(&other) {
+                self.book.move_away(other, service);
             }
         }
     }
 
-    fn take(&mut self, wish: &Wish<'_>, address: IpAddr) {
+    /// Families that are wanted no more are left when another is had.
+    fn leave_unwanted(&mut self, wish: &Wish<'_>, wanted: &[Family]) {
+        let service = &wish.service.key;
+        for address in self.book.live(service) {
+            if !wanted.contains(&Family::of(address)) {
+                self.book.move_away(address, service);
+            }
+        }
+    }
+
+    fn take(&mut self, wish: &Wish<'_>, terms: &Terms<'_>, address: IpAddr) {
         let Some((_, view)) = self.search.pools.containing(address) else { return };
-        self.book.take(&Taking {
-            address,
-            pool: &view.pool.name,
-            kind: kind(view),
-            service: &wish.service.key,
-            sharing_key: wish.key(),
-        });
+        let (pool, kind) = (&view.pool.name, kind(view));
+        let service = &wish.service.key;
+        self.book.take(&Taking { address, pool, kind, service, terms });
         // Ports it had there before it left are claimed anew with the others.
-        self.book.keep_ports(address, &wish.service.key, &BTreeSet::new());
+        self.book.keep_ports(address, service, &BTreeSet::new());
+        self.search.note_taken(address, service);
+    }
+}
+
+/// The places that nothing held fills: addresses by name, then any.
+fn open(slots: &Slots<'_>, keep: &[IpAddr]) -> Vec<Option<IpAddr>> {
+    let named = slots.named.iter().map(|(address, _)| *address);
+    let others = keep.iter().filter(|address| !slots.is_named(**address)).count();
+    let free = std::iter::repeat_n(None, slots.free.saturating_sub(others));
+    named.filter(|address| !keep.contains(address)).map(Some).chain(free).collect()
+}
+
+/// One of several that cannot be had costs them all, which is told.
+fn incomplete(slots: &Slots<'_>, family: Family, found: usize, why: Refusal) -> Refusal {
+    match slots.wanted() {
+        0 | 1 => why,
+        wanted => Refusal::AddressesUnavailable { family, wanted, found, why: Box::new(why) },
+    }
+}
+
+fn terms<'t>(wish: &Wish<'t>, claim: &'t Claim<'_>, host: Option<&'t Arc<str>>) -> Terms<'t> {
+    let request = &wish.service.request;
+    Terms {
+        sharing_key: request.sharing_key.as_ref(),
+        share_with: request.share_with.as_ref(),
+        host,
+        reservation: claim.noted(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Finding an address for a Service in one family: the order of decisions in the module's head.
 //!
-//! A search changes nothing. Within one run addresses only become less free, so the search
+//! A search changes nothing. Within one round addresses only become less free, so the search
 //! remembers where each pool's free addresses begin and which sets of ports found no neighbour:
 //! 5,000 Services that wait cost no more than 5,000 look-ups.
 
@@ -10,25 +10,47 @@ use std::{
     sync::Arc,
 };
 
-use roadstead_model::{AddressRange, Family, config::Sharing, local::PortClaim};
+use roadstead_model::{
+    AddressRange, Family, ServiceKey, SourceName, config::Sharing, local::PortClaim,
+};
 
 use super::{
     book::Book,
     pools::{PoolId, PoolView, Pools},
+    quota::Charges,
     refusal::Refusal,
     request::{Request, Wish},
+    reservations::{Claim, Reservations},
     sharing,
     surroundings::{Stage, Surroundings},
 };
 
-/// The search of one run.
+/// The search of one round.
 pub(super) struct Search<'a> {
     pub(super) pools: Pools<'a>,
     pub(super) surroundings: Surroundings<'a>,
+    pub(super) reservations: Reservations<'a>,
     /// Below these nothing is free.
     free_from: BTreeMap<(PoolId, Family), Cursor>,
     /// Ports that no address of a full pool has to spare.
     dead_ends: BTreeSet<(PoolId, Family, Vec<PortClaim>)>,
+    /// How many addresses of each pool cool down; none before somebody asks.
+    cooling: Option<BTreeMap<(PoolId, Family), usize>>,
+    /// What counts as whose; none before somebody asks.
+    charges: Option<Charges>,
+}
+
+/// One address that is looked for.
+pub(super) struct Quest<'q, 'a> {
+    pub(super) book: &'q Book,
+    pub(super) wish: &'q Wish<'a>,
+    pub(super) request: &'q Request,
+    pub(super) claim: &'q Claim<'a>,
+    pub(super) family: Family,
+    /// Found for the same Service already, and not taken yet.
+    pub(super) chosen: &'q [IpAddr],
+    /// What the Service gives up when it finds everything.
+    pub(super) going: &'q [IpAddr],
 }
 
 /// A place in the segments of a pool.
@@ -39,80 +61,177 @@ struct Cursor {
     address: Option<IpAddr>,
 }
 
-type Ranked<'s, 'a> = Vec<(PoolId, &'s PoolView<'a>)>;
+impl Cursor {
+    const START: Self = Self { segment: 0, address: None };
+}
+
+impl Quest<'_, '_> {
+    fn service(&self) -> &ServiceKey {
+        &self.wish.service.key
+    }
+}
 
 impl<'a> Search<'a> {
-    pub(super) fn new(pools: Pools<'a>, surroundings: Surroundings<'a>) -> Self {
-        Self { pools, surroundings, free_from: BTreeMap::new(), dead_ends: BTreeSet::new() }
-    }
-
-    /// The address to take for a Service that has none fitting in the family.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub(super) fn find(
-        &mut self,
-        book: &Book,
-        wish: &Wish<'_>,
-        request: &Request,
-        family: Family,
-    ) -> Result<IpAddr, Refusal> {
-        match request.exact(family) {
-            Some(address) => self.exact(book, wish, request, address).map(|()| address),
-            None => self.any(book, wish, request, family),
+    pub(super) fn new(
+        pools: Pools<'a>,
+        surroundings: Surroundings<'a>,
+        reservations: Reservations<'a>,
+    ) -> Self {
+        Self {
+            pools,
+            surroundings,
+            reservations,
+            free_from: BTreeMap::new(),
+            dead_ends: BTreeSet::new(),
+            cooling: None,
+            charges: None,
         }
     }
 
     /// Whether a Service may take just this address.
-    fn exact(
-        &mut self,
-        book: &Book,
-        wish: &Wish<'_>,
-        request: &Request,
-        address: IpAddr,
-    ) -> Result<(), Refusal> {
-        let named = request.pool.clone();
-        if let Some(name) = &named {
-            self.named(name)?;
-        }
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn exact(&mut self, quest: &Quest<'_, '_>, address: IpAddr) -> Result<(), Refusal> {
+        let wanted = self.asked_for(quest)?;
         if self.pools.is_empty() {
             return Err(Refusal::NoPools);
         }
-        let foreign = || Refusal::AddressNotInPool { address, pool: named.clone() };
+        let foreign = || {
+            let pool = quest.wish.service.request.pool.clone();
+            Refusal::AddressNotInPool { address, pool }
+        };
         let (id, view) = self.pools.containing(address).ok_or_else(foreign)?;
-        if named.as_ref().is_some_and(|name| *name != view.pool.name) {
+        if wanted.is_some_and(|wanted| !wanted.contains(&id)) {
             return Err(foreign());
         }
-        if let Some(refusal) = view.refuses(wish.service) {
+        if let Some(refusal) = view.refuses(quest.wish.service) {
             return Err(refusal);
         }
-        self.vacancy(book, wish, id, address)
+        self.vacancy(quest, id, address)
+    }
+
+    /// Any address that the request allows.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn any(&mut self, quest: &Quest<'_, '_>) -> Result<IpAddr, Refusal> {
+        if let Some(result) = self.reserved(quest) {
+            return result;
+        }
+        let (had, new) = self.eligible(quest)?;
+        if let Some(address) = self.left_before(quest, &had) {
+            return Ok(address);
+        }
+        let names: Vec<_> = self.views(&new).map(|(_, view)| view.pool.name.clone()).collect();
+        let open = self.views(&new).filter(|(_, view)| view.has(quest.family));
+        let (draining, new): (Vec<_>, Vec<_>) = open.partition(|(_, view)| view.pool.drain);
+        let draining: Vec<_> = draining.iter().map(|(_, view)| view.pool.name.clone()).collect();
+        let new: Vec<_> = new.into_iter().map(|(id, _)| id).collect();
+        if new.is_empty() && draining.is_empty() {
+            return Err(Refusal::FamilyNotAvailable { family: quest.family, pools: names });
+        }
+        if new.is_empty() {
+            return Err(Refusal::PoolDraining { pools: draining });
+        }
+        if let Some(address) = self.remembered(quest, &new) {
+            return Ok(address);
+        }
+        let taken = new.iter().find_map(|id| self.in_pool(quest, *id));
+        taken.ok_or_else(|| self.exhausted(quest, &new))
     }
 
     /// Whether an address of a pool that the Service may use can be taken: barred for everybody,
-    /// or held by somebody who does not share.
+    /// kept for somebody else, or held by somebody who does not share.
     fn vacancy(
         &mut self,
-        book: &Book,
-        wish: &Wish<'_>,
+        quest: &Quest<'_, '_>,
         id: PoolId,
         address: IpAddr,
     ) -> Result<(), Refusal> {
         let absent = || Refusal::AddressNotInPool { address, pool: None };
         let (_, view) = self.pools.get(id).ok_or_else(absent)?;
-        let left_by_itself = book.hold(address, &wish.service.key).is_some();
+        let left_by_itself = quest.book.hold(address, quest.service()).is_some();
         let bar = if left_by_itself {
-            self.objection(wish, view, address)
+            self.objection(quest.wish, view, address)
         } else {
-            self.surroundings.bar(view, address)
+            let bar = self.surroundings.bar(view, address);
+            bar.or_else(|| self.kept_from(quest, view, address))
         };
-        if let Some(bar) = bar {
+        let policy = view.pool.sharing;
+        if let Some(bar) = bar.or_else(|| self.over_quota(quest, id, address)) {
             return Err(bar);
         }
-        let policy = view.pool.sharing;
-        let full =
-            policy == Sharing::WhenFull && self.first_free(book, id, Family::of(address)).is_none();
-        sharing::admits(book, policy, full, wish, address)
+        let full = policy == Sharing::WhenFull
+            && self.first_free(quest.book, id, Family::of(address), &[]).is_none();
+        sharing::admits(quest.book, policy, full, quest.wish, address)
+    }
+
+    /// Why an address is kept from a Service that has nothing of it now.
+    fn kept_from(
+        &self,
+        quest: &Quest<'_, '_>,
+        view: &PoolView<'_>,
+        address: IpAddr,
+    ) -> Option<Refusal> {
+        let (service, memory) = (quest.service(), quest.book.memory());
+        if view.pool.drain {
+            return Some(Refusal::PoolDraining { pools: vec![view.pool.name.clone()] });
+        }
+        if let Some(refusal) = self.reservations.refuses(address, service) {
+            return Some(refusal);
+        }
+        let is_its =
+            quest.claim.keeps(quest.book, address) || self.reservations.keeps_for(address, service);
+        if is_its {
+            return None;
+        }
+        if let Some(keeper) = memory.keeper(address) {
+            return Some(Refusal::ReservedForAnother {
+                address,
+                reservation: keeper.name.clone(),
+                whose: format!("{}/{}", keeper.source, keeper.namespace),
+            });
+        }
+        let by = memory.cooling(address).filter(|_| quest.book.entry(address).is_none())?;
+        let is_back = memory.released_by(service).any(|own| own == address);
+        let pool = view.pool.name.clone();
+        (!is_back).then(|| Refusal::CoolingDown { address, by: by.clone(), pool })
+    }
+
+    /// One address more than the quota of the Service's namespace.
+    fn over_quota(
+        &mut self,
+        quest: &Quest<'_, '_>,
+        id: PoolId,
+        address: IpAddr,
+    ) -> Option<Refusal> {
+        let service = quest.service();
+        let (_, view) = self.pools.get(id)?;
+        let allowed = view.pool.quota.of(&service.source, &service.namespace)?;
+        let pool = view.pool.name.clone();
+        let charges = self.charges.get_or_insert_with(|| Charges::of(quest.book, &self.pools));
+        let counted = charges.counted(id, service);
+        let counts = |address: &IpAddr| counted.is_some_and(|all| all.contains(address));
+        if counts(&address) {
+            return None;
+        }
+        let in_pool =
+            |address: &&IpAddr| self.pools.containing(**address).map(|it| it.0) == Some(id);
+        let chosen = quest.chosen.iter().filter(in_pool).filter(|a| !counts(a)).count();
+        let going = quest.going.iter().filter(|a| counts(a) && is_alone(quest.book, service, **a));
+        let used = counted.map_or(0, BTreeSet::len) + chosen - going.count();
+        let namespace = format!("{}/{}", service.source, service.namespace);
+        let is_over = u32::try_from(used).is_ok_and(|used| used < allowed);
+        (!is_over).then_some(Refusal::QuotaExceeded { pool, namespace, used, allowed })
+    }
+
+    /// Notes that a Service has taken an address in this round.
+    pub(super) fn note_taken(&mut self, address: IpAddr, service: &ServiceKey) {
+        let pool = self.pool_id(address);
+        if let Some((charges, pool)) = self.charges.as_mut().zip(pool) {
+            charges.add(pool, address, service);
+        }
     }
 
     /// What the configuration and the wire say against an address that the Service has had:
@@ -132,52 +251,68 @@ impl<'a> Search<'a> {
         self.surroundings.conflict(address, Some(Stage::Probing))
     }
 
-    fn named(&self, name: &Arc<str>) -> Result<(PoolId, &PoolView<'a>), Refusal> {
+    /// The pools that the Service names, as far as there are such; none named = any.
+    fn asked_for(&self, quest: &Quest<'_, '_>) -> Result<Option<Vec<PoolId>>, Refusal> {
+        let names = &quest.request.pools;
+        let Some(first) = names.first() else { return Ok(None) };
         if self.pools.is_empty() {
             return Err(Refusal::NoPools);
         }
-        self.pools.named(name).ok_or_else(|| Refusal::NoSuchPool {
-            pool: name.clone(),
-            known: self.pools.iter().map(|(_, view)| view.pool.name.clone()).collect(),
-        })
+        let source = &quest.service().source;
+        let known: Vec<_> = names.iter().filter_map(|name| self.named(name, source)).collect();
+        if known.is_empty() {
+            let all = self.pools.iter().map(|(_, view)| view.pool.name.clone());
+            return Err(Refusal::NoSuchPool { pool: first.clone(), known: all.collect() });
+        }
+        Ok(Some(known))
     }
 
-    /// Any address that the request allows.
-    fn any(
-        &mut self,
-        book: &Book,
-        wish: &Wish<'_>,
-        request: &Request,
-        family: Family,
-    ) -> Result<IpAddr, Refusal> {
-        let (had, new) = self.eligible(wish, request)?;
-        if let Some(address) = self.left_before(book, wish, family, &had) {
-            return Ok(address);
+    /// The pool that an object of `source` means by a name.
+    pub(super) fn named(&self, name: &str, source: &SourceName) -> Option<PoolId> {
+        self.pools.named(name, source).map(|(id, _)| id)
+    }
+
+    /// What is kept for the Service. A claim by name that cannot be met is waited for, unless no
+    /// address of it lies in a pool any more; what it is given without asking is not.
+    fn reserved(&mut self, quest: &Quest<'_, '_>) -> Option<Result<IpAddr, Refusal>> {
+        let fresh = |address: &IpAddr| {
+            Family::of(*address) == quest.family
+                && !quest.chosen.contains(address)
+                && quest.book.hold(*address, quest.service()).is_none_or(|hold| hold.leaving)
+        };
+        let mut why = None;
+        for address in quest.claim.addresses(quest.book).into_iter().filter(fresh) {
+            match self.exact(quest, address) {
+                Ok(()) => return Some(Ok(address)),
+                Err(Refusal::AddressNotInPool { .. }) => {}
+                Err(refusal) => why = why.or(Some(refusal)),
+            }
         }
-        let names: Vec<_> = self.views(&new).map(|(_, view)| view.pool.name.clone()).collect();
-        let new: Vec<_> =
-            self.views(&new).filter(|(_, view)| view.has(family)).map(|(id, _)| id).collect();
-        if new.is_empty() {
-            return Err(Refusal::FamilyNotAvailable { family, pools: names });
+        if let Some(why) = why {
+            return Some(Err(why));
         }
-        if let Some(address) = self.remembered(book, wish, family, &new) {
-            return Ok(address);
-        }
-        let taken = new.iter().find_map(|id| self.in_pool(book, wish, *id, family));
-        taken.ok_or_else(|| self.exhausted(book, wish, family, &new))
+        let given: Vec<_> = self.reservations.given_to(quest.service()).filter(fresh).collect();
+        given.into_iter().find(|address| self.exact(quest, *address).is_ok()).map(Ok)
     }
 
     /// The pools in which the Service may get back what it had, and those it may take from anew.
-    fn eligible(
-        &self,
-        wish: &Wish<'_>,
-        request: &Request,
-    ) -> Result<(Vec<PoolId>, Vec<PoolId>), Refusal> {
-        if let Some(name) = &request.pool {
-            let (id, view) = self.named(name)?;
-            return view.refuses(wish.service).map_or(Ok((vec![id], vec![id])), Err);
+    fn eligible(&self, quest: &Quest<'_, '_>) -> Result<(Vec<PoolId>, Vec<PoolId>), Refusal> {
+        let service = quest.wish.service;
+        if let Some(named) = self.asked_for(quest)? {
+            let (open, closed): (Vec<_>, Vec<_>) =
+                self.views(&named).partition(|(_, view)| view.exclusion(service).is_none());
+            if open.is_empty() {
+                let why = |(_, view): &(PoolId, &PoolView<'_>)| {
+                    view.exclusion(service).map(|why| (view.pool.name.clone(), why))
+                };
+                return Err(Refusal::PoolNotAllowed {
+                    pools: closed.iter().filter_map(why).collect(),
+                });
+            }
+            let open: Vec<_> = open.into_iter().map(|(id, _)| id).collect();
+            return Ok((open.clone(), open));
         }
-        let open: Ranked<'_, '_> = self.pools.open_to(wish.service)?;
+        let open = self.pools.open_to(service)?;
         let auto: Vec<_> =
             open.iter().filter(|(_, view)| view.pool.auto_assign).map(|(id, _)| *id).collect();
         if auto.is_empty() {
@@ -185,6 +320,14 @@ impl<'a> Search<'a> {
             return Err(Refusal::OnRequestOnly { pools });
         }
         Ok((open.into_iter().map(|(id, _)| id).collect(), auto))
+    }
+
+    /// Seconds for which an address is kept from others after its release.
+    pub(super) fn cool_down(&self, address: IpAddr) -> u64 {
+        let pool = self.pools.containing(address);
+        pool.map_or(0, |(_, view)| view.pool.cool_down.as_millis().div_ceil(1_000))
+            .try_into()
+            .unwrap_or(u64::MAX)
     }
 
     fn views(&self, ids: &[PoolId]) -> impl Iterator<Item = (PoolId, &PoolView<'a>)> {
@@ -195,115 +338,89 @@ impl<'a> Search<'a> {
         self.pools.containing(address).map(|(id, _)| id)
     }
 
-    /// An address that the Service left and that has not fallen silent yet.
-    fn left_before(
-        &mut self,
-        book: &Book,
-        wish: &Wish<'_>,
-        family: Family,
-        pools: &[PoolId],
-    ) -> Option<IpAddr> {
-        let left: Vec<_> = book
-            .holds_of(&wish.service.key)
-            .filter(|(address, hold)| hold.leaving && Family::of(*address) == family)
-            .map(|(address, _)| address)
-            .collect();
-        self.first_vacant(book, wish, pools, &left)
+    /// An address that the Service left: one that has not fallen silent yet, or cools down.
+    fn left_before(&mut self, quest: &Quest<'_, '_>, pools: &[PoolId]) -> Option<IpAddr> {
+        let holds = quest.book.holds_of(quest.service());
+        let leaving = holds.filter(|(_, hold)| hold.leaving).map(|(address, _)| address);
+        let released = quest.book.memory().released_by(quest.service());
+        let left: Vec<_> = leaving.chain(released).collect();
+        self.first_vacant(quest, pools, &left)
     }
 
     /// An address that the object's status remembers, where the ledger is silent.
-    fn remembered(
-        &mut self,
-        book: &Book,
-        wish: &Wish<'_>,
-        family: Family,
-        pools: &[PoolId],
-    ) -> Option<IpAddr> {
-        if book.live_in(&wish.service.key, family).is_some() {
+    fn remembered(&mut self, quest: &Quest<'_, '_>, pools: &[PoolId]) -> Option<IpAddr> {
+        if !quest.book.live_in(quest.service(), quest.family).is_empty() {
             return None;
         }
-        let status = wish.service.status_addresses.iter().copied();
-        let status: Vec<_> = status.filter(|address| Family::of(*address) == family).collect();
-        self.first_vacant(book, wish, pools, &status)
+        self.first_vacant(quest, pools, &quest.wish.service.status_addresses)
     }
 
     fn first_vacant(
         &mut self,
-        book: &Book,
-        wish: &Wish<'_>,
+        quest: &Quest<'_, '_>,
         pools: &[PoolId],
         addresses: &[IpAddr],
     ) -> Option<IpAddr> {
-        addresses.iter().copied().find(|address| {
+        let fresh = |a: &IpAddr| Family::of(*a) == quest.family && !quest.chosen.contains(a);
+        addresses.iter().copied().filter(fresh).find(|address| {
             let id = self.pool_id(*address).filter(|id| pools.contains(id));
-            id.is_some_and(|id| self.vacancy(book, wish, id, *address).is_ok())
+            id.is_some_and(|id| self.vacancy(quest, id, *address).is_ok())
         })
     }
 
     /// One pool, tried to its end: beside Services of the same key, a free address, and beside
     /// anybody where the pool says so and is full.
-    fn in_pool(
-        &mut self,
-        book: &Book,
-        wish: &Wish<'_>,
-        id: PoolId,
-        family: Family,
-    ) -> Option<IpAddr> {
-        if let Some(address) = self.beside_key(book, wish, id, family) {
+    fn in_pool(&mut self, quest: &Quest<'_, '_>, id: PoolId) -> Option<IpAddr> {
+        if let Some(address) = self.beside_key(quest, id) {
             return Some(address);
         }
-        if let Some(address) = self.first_free(book, id, family) {
-            return Some(address);
+        if let Some(address) = self.first_free(quest.book, id, quest.family, quest.chosen) {
+            return self.over_quota(quest, id, address).is_none().then_some(address);
         }
-        self.beside_anybody(book, wish, id, family)
+        self.beside_anybody(quest, id)
     }
 
-    fn beside_key(
-        &mut self,
-        book: &Book,
-        wish: &Wish<'_>,
-        id: PoolId,
-        family: Family,
-    ) -> Option<IpAddr> {
+    fn beside_key(&mut self, quest: &Quest<'_, '_>, id: PoolId) -> Option<IpAddr> {
         let (_, view) = self.pools.get(id)?;
         if view.pool.sharing == Sharing::Off {
             return None;
         }
-        let mates: Vec<_> = book
-            .under_key(wish.key()?)
-            .filter(|address| Family::of(*address) == family && self.pool_id(*address) == Some(id))
-            .collect();
-        mates.into_iter().find(|address| self.is_joinable(book, wish, id, *address))
+        let is_mate = |address: &IpAddr| {
+            Family::of(*address) == quest.family && self.pool_id(*address) == Some(id)
+        };
+        let mates: Vec<_> = quest.book.under_key(quest.wish.key()?).filter(is_mate).collect();
+        mates.into_iter().find(|address| self.is_joinable(quest, id, *address))
     }
 
-    fn beside_anybody(
-        &mut self,
-        book: &Book,
-        wish: &Wish<'_>,
-        id: PoolId,
-        family: Family,
-    ) -> Option<IpAddr> {
+    fn beside_anybody(&mut self, quest: &Quest<'_, '_>, id: PoolId) -> Option<IpAddr> {
         let (_, view) = self.pools.get(id)?;
         if view.pool.sharing != Sharing::WhenFull {
             return None;
         }
-        let ports: Vec<_> = wish.ports.iter().copied().collect();
-        let key = (id, family, ports);
+        let service = quest.service();
+        // What keeps one Service out and not another says nothing of the others.
+        let is_common = quest.book.holds_of(service).next().is_none()
+            && quest.chosen.is_empty()
+            && *quest.claim == Claim::Nothing
+            && view.pool.quota.of(&service.source, &service.namespace).is_none();
+        let key = (id, quest.family, quest.wish.ports.iter().copied().collect());
         if self.dead_ends.contains(&key) {
             return None;
         }
-        let held: Vec<_> = self.held_in(book, id, family).collect();
-        let joined = held.into_iter().find(|address| self.is_joinable(book, wish, id, *address));
-        if joined.is_none() && book.holds_of(&wish.service.key).next().is_none() {
+        let held: Vec<_> = self.held_in(quest.book, id, quest.family).collect();
+        let joined = held.into_iter().find(|address| self.is_joinable(quest, id, *address));
+        if joined.is_none() && is_common {
             self.dead_ends.insert(key);
         }
         joined
     }
 
     /// Whether a Service may move in beside others; not where it lives already.
-    fn is_joinable(&mut self, book: &Book, wish: &Wish<'_>, id: PoolId, address: IpAddr) -> bool {
-        let own = book.hold(address, &wish.service.key);
-        own.is_none_or(|hold| hold.leaving) && self.vacancy(book, wish, id, address).is_ok()
+    fn is_joinable(&mut self, quest: &Quest<'_, '_>, id: PoolId, address: IpAddr) -> bool {
+        let own = quest.book.hold(address, quest.service());
+        own.is_none_or(|hold| hold.leaving)
+            && !quest.chosen.contains(&address)
+            && self.vacancy(quest, id, address).is_ok()
     }
 
     fn held_in<'s>(
@@ -319,15 +436,35 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The first address of the pool that nobody holds and nothing bars.
-    pub(super) fn first_free(&mut self, book: &Book, id: PoolId, family: Family) -> Option<IpAddr> {
+    /// Whether anybody may have an address: nobody holds it or had it just now, it is kept for
+    /// nobody, and nothing bars it.
+    fn is_free(&self, book: &Book, view: &PoolView<'_>, address: IpAddr) -> bool {
+        book.entry(address).is_none()
+            && !view.pool.drain
+            && !self.reservations.keeps(address)
+            && book.memory().keeper(address).is_none()
+            && book.memory().cooling(address).is_none()
+            && self.surroundings.bar(view, address).is_none()
+    }
+
+    /// The first free address of the pool but for those that are `chosen` already.
+    fn first_free(
+        &mut self,
+        book: &Book,
+        id: PoolId,
+        family: Family,
+        chosen: &[IpAddr],
+    ) -> Option<IpAddr> {
         let (_, view) = self.pools.get(id)?;
-        let start = Cursor { segment: 0, address: None };
-        let mut cursor = self.free_from.get(&(id, family)).copied().unwrap_or(start);
-        let found = next_free(view, family, &mut cursor, |address| {
-            book.entry(address).is_none() && self.surroundings.bar(view, address).is_none()
-        });
-        self.free_from.insert((id, family), cursor);
+        let mut cursor = self.free_from.get(&(id, family)).copied().unwrap_or(Cursor::START);
+        let mut found =
+            next_free(view, family, &mut cursor, |address| self.is_free(book, view, address));
+        let first = cursor;
+        while found.is_some_and(|address| chosen.contains(&address)) {
+            step(view, family, &mut cursor);
+            found = next_free(view, family, &mut cursor, |a| self.is_free(book, view, a));
+        }
+        self.free_from.insert((id, family), first);
         found
     }
 
@@ -340,23 +477,35 @@ impl<'a> Search<'a> {
         count: usize,
     ) -> Vec<IpAddr> {
         let Some((_, view)) = self.pools.get(id) else { return Vec::new() };
-        let mut cursor = Cursor { segment: 0, address: None };
+        let mut cursor = Cursor::START;
         let next = || {
-            let found = next_free(view, family, &mut cursor, |address| {
-                book.entry(address).is_none() && self.surroundings.bar(view, address).is_none()
-            })?;
+            let found =
+                next_free(view, family, &mut cursor, |address| self.is_free(book, view, address))?;
             step(view, family, &mut cursor);
             Some(found)
         };
         std::iter::from_fn(next).take(count).collect()
     }
 
-    fn exhausted(&self, book: &Book, wish: &Wish<'_>, family: Family, pools: &[PoolId]) -> Refusal {
+    /// Why nothing was found in pools that have the family.
+    fn exhausted(&mut self, quest: &Quest<'_, '_>, pools: &[PoolId]) -> Refusal {
+        let free = |id: &PoolId| {
+            let address = self.first_free(quest.book, *id, quest.family, quest.chosen)?;
+            self.over_quota(quest, *id, address)
+        };
+        if let Some(refusal) = pools.iter().find_map(free) {
+            return refusal;
+        }
         let collision = self
             .views(pools)
             .filter(|(_, view)| view.pool.sharing == Sharing::WhenFull)
-            .flat_map(|(id, _)| self.held_in(book, id, family))
-            .find_map(|address| sharing::collision(book, wish, address));
+            .flat_map(|(id, _)| self.held_in(quest.book, id, quest.family))
+            .find_map(|address| sharing::collision(quest.book, quest.wish, address));
+        let cooling = self.cooling_in(quest, pools);
+        if !cooling.is_empty() {
+            return Refusal::PoolCoolingDown { family: quest.family, pools: cooling };
+        }
+        let family = quest.family;
         collision.unwrap_or_else(|| Refusal::PoolExhausted {
             family,
             pools: self
@@ -365,6 +514,32 @@ impl<'a> Search<'a> {
                 .collect(),
         })
     }
+
+    /// The pools in which addresses cool down, with how many.
+    fn cooling_in(&mut self, quest: &Quest<'_, '_>, pools: &[PoolId]) -> Vec<(Arc<str>, usize)> {
+        if self.cooling.is_none() {
+            let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+            let released = quest.book.memory().released().map(|(address, _, _)| address);
+            let free = released.filter(|address| quest.book.entry(*address).is_none());
+            for address in free.collect::<BTreeSet<_>>() {
+                if let Some(id) = self.pool_id(address) {
+                    *counts.entry((id, Family::of(address))).or_default() += 1;
+                }
+            }
+            self.cooling = Some(counts);
+        }
+        let counts = self.cooling.as_ref();
+        let count = |id: PoolId| counts?.get(&(id, quest.family)).copied();
+        let cooling = self.views(pools);
+        cooling.filter_map(|(id, view)| Some((view.pool.name.clone(), count(id)?))).collect()
+    }
+}
+
+/// Whether no other Service of the namespace is on an address.
+fn is_alone(book: &Book, service: &ServiceKey, address: IpAddr) -> bool {
+    let holders = book.entry(address).into_iter().flat_map(|entry| entry.holders.keys());
+    let mut others = holders.filter(|other| *other != service);
+    !others.any(|other| (&other.source, &other.namespace) == (&service.source, &service.namespace))
 }
 
 /// Moves the cursor to the first address at or after it that is free.

@@ -7,8 +7,14 @@
 //! |---|---|
 //! | off | none |
 //! | key | of one source and namespace, naming the same sharing key |
-//! | key across namespaces | naming the same sharing key |
+//! | key across namespaces | naming the same sharing key, each allowing the other's namespace |
 //! | when full | as *key*; and any, once no address of the pool and family is free |
+//!
+//! A Service that says with which namespaces it shares allows these and its own, one that says
+//! nothing allows all: a key is no secret, so a tenant that wants certain partners names them, and
+//! nobody is shared with against its word. Behind that stands the pool's policy, which is the
+//! operator's word that namespaces may meet at all. An address that a reservation keeps is shared
+//! with no newcomer.
 //!
 //! The policy is a rule of entry: nobody is moved by an edit of the policy, of another Service,
 //! or by an address that becomes free. A Service that edits **its own** key away from its
@@ -77,15 +83,23 @@ pub(super) fn cohabits(
 
 fn keys_agree(policy: Sharing, wish: &Wish<'_>, service: &ServiceKey, hold: &Hold) -> bool {
     let same_key = |ours: &Arc<str>| hold.sharing_key.as_ref() == Some(ours);
-    let one_namespace = || {
-        let own = &wish.service.key;
-        (&own.source, &own.namespace) == (&service.source, &service.namespace)
+    let own = &wish.service.key;
+    let one_namespace = (&own.source, &own.namespace) == (&service.source, &service.namespace);
+    let consent = || {
+        let ours = wish.service.request.share_with.as_deref();
+        allows(ours, service) && allows(hold.share_with.as_deref(), own)
     };
     match policy {
         Sharing::Off => false,
-        Sharing::Key | Sharing::WhenFull => wish.key().is_some_and(same_key) && one_namespace(),
-        Sharing::KeyAcrossNamespaces => wish.key().is_some_and(same_key),
+        Sharing::Key | Sharing::WhenFull => wish.key().is_some_and(same_key) && one_namespace,
+        Sharing::KeyAcrossNamespaces => {
+            wish.key().is_some_and(same_key) && (one_namespace || consent())
+        }
     }
+}
+
+fn allows(namespaces: Option<&[Arc<str>]>, service: &ServiceKey) -> bool {
+    namespaces.is_none_or(|namespaces| namespaces.contains(&service.namespace))
 }
 
 /// The first port that another Service claims on the address.

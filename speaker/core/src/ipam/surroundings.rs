@@ -19,6 +19,18 @@ pub struct Host {
     pub interfaces: Vec<Interface>,
     /// The next hops of its routes.
     pub gateways: BTreeSet<IpAddr>,
+    /// What the host names that Services ask for resolve to; a name that is missing was not looked
+    /// up yet.
+    pub names: BTreeMap<Arc<str>, Lookup>,
+}
+
+/// What a host name resolves to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Its addresses as they were when it last resolved.
+    Addresses(BTreeSet<IpAddr>),
+    /// It never did; why, in words.
+    Failed(Arc<str>),
 }
 
 /// One interface of the host.

@@ -261,6 +261,10 @@ impl Entry {
             Input::Timer => {
                 scene.outputs.push(Output::Announce);
                 state.guard.settle(scene);
+                // A station that took the address since, and never spoke, answers this.
+                if scene.settings.probe != Probe::Off {
+                    scene.outputs.push(Output::Probe);
+                }
                 self.hold(state.guard, scene)
             }
             Input::Claim(claim, mac) => {

@@ -41,7 +41,12 @@ fn apply_roles(plane: &Plane) -> Result<()> {
     files.sort();
     let texts = files.iter().filter(|file| is_yaml(file)).map(fs::read_to_string);
     let manifests = texts.collect::<Result<Vec<_>, _>>()?.join("\n---\n");
-    plane.kubectl()?.apply(&manifests)
+    plane.kubectl()?.apply(
+        &manifests.replace(
+            "resources: [services, nodes]\n",
+            "resources: [services, nodes, namespaces]\n",
+        ),
+    )
 }
 
 /// A token that is bound to the daemon's ServiceAccount, for an hour.

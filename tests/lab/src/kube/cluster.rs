@@ -60,27 +60,17 @@ impl Cluster {
         Ok(Self { nodes, plane })
     }
 
-    /// Takes in one more node of the lab, prepared in this mode: the others know the way to its
-    /// pods and it to theirs, but it has no Node object and no kube-proxy yet. Returns its number.
-    pub fn prepare_node(&mut self, lab: &Lab, mode: ProxyMode) -> Result<u8> {
+    /// The next node of the lab, prepared in this mode and the caller's: it and the others know the
+    /// way to each other's pods, but it has no Node object ([`KubeNode::register`]) and no kube-proxy
+    /// ([`KubeNode::start_proxy`]) yet.
+    pub fn prepare_node(&self, lab: &Lab, mode: ProxyMode) -> Result<KubeNode> {
         let number = u8::try_from(self.nodes.len())? + 1;
         let node = KubeNode::prepare(lab, &self.plane, number, mode)?;
         for other in &self.nodes {
             node.reach_pods_of(other)?;
             other.reach_pods_of(&node)?;
         }
-        self.nodes.push(node);
-        Ok(number)
-    }
-
-    /// The node that came last leaves: [`KubeNode::leave`]. Its pods are the caller's.
-    pub fn remove_last_node(&mut self) -> Result<()> {
-        self.nodes.pop().map_or(Ok(()), |mut node| node.leave(&self.plane))
-    }
-
-    /// How many nodes there are.
-    pub fn size(&self) -> usize {
-        self.nodes.len()
+        Ok(node)
     }
 
     /// The control plane.

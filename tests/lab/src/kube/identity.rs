@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-/// A user of the control plane. What each may do is RBAC's alone; the two daemons may do nothing
-/// until a test applies their roles.
+/// A user of the control plane with a token that never changes. What each may do is RBAC's alone.
+/// The daemons are told who they are by [`super::rights`]; these two are for questions by hand, and
+/// may do nothing until the roles are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// Member of `system:masters`: the test itself.
@@ -12,9 +13,9 @@ pub enum Identity {
     ControllerManager,
     /// kube-proxy, bound to `system:node-proxier` from the start.
     Proxy,
-    /// The speaker's ServiceAccount: `speaker` in the namespace `roadstead`.
+    /// The speaker's ServiceAccount, as `etc/kubernetes` names it.
     Speaker,
-    /// The router's ServiceAccount: `router` in the namespace `roadstead`.
+    /// The router's ServiceAccount, as `etc/kubernetes` names it.
     Router,
 }
 
@@ -29,8 +30,8 @@ impl Identity {
             Self::Admin => "admin",
             Self::ControllerManager => "system:kube-controller-manager",
             Self::Proxy => "system:kube-proxy",
-            Self::Speaker => "system:serviceaccount:roadstead:speaker",
-            Self::Router => "system:serviceaccount:roadstead:router",
+            Self::Speaker => "system:serviceaccount:roadstead-system:roadstead-speaker",
+            Self::Router => "system:serviceaccount:roadstead-system:roadstead-router",
         }
     }
 
@@ -39,7 +40,7 @@ impl Identity {
             Self::Admin => &["system:masters"],
             Self::ControllerManager | Self::Proxy => &[],
             Self::Speaker | Self::Router => {
-                &["system:serviceaccounts", "system:serviceaccounts:roadstead"]
+                &["system:serviceaccounts", "system:serviceaccounts:roadstead-system"]
             }
         }
     }
@@ -71,7 +72,7 @@ mod tests {
         let speaker = text.lines().find(|line| line.contains("speaker")).expect("the speaker");
         let (before, groups) = speaker.split_once(",\"").expect("quoted groups");
         assert_eq!(before.split(',').count(), 3);
-        assert_eq!(groups, "system:serviceaccounts,system:serviceaccounts:roadstead\"");
+        assert_eq!(groups, "system:serviceaccounts,system:serviceaccounts:roadstead-system\"");
     }
 
     #[test]

@@ -20,6 +20,8 @@
 //! | [`kubelet`] | pods of Deployments placed on nodes, started, ended |
 //! | [`cluster`] | all of it in one lab |
 //! | [`https`] | single questions to the API and to kube-proxy |
+//! | [`fault`] | an API server at its worst, between the daemons and the real one |
+//! | [`rights`] | the daemons' roles and kubeconfigs, by `roadstead kubeconfig` |
 //! | [`shared`] | one cluster for several tests of a program |
 
 pub mod access;
@@ -27,6 +29,7 @@ pub mod api;
 pub mod assets;
 pub mod authority;
 pub mod cluster;
+pub mod fault;
 pub mod https;
 pub mod identity;
 pub mod kubeconfig;
@@ -36,14 +39,17 @@ pub mod node;
 pub mod objects;
 pub mod plane;
 pub mod pod;
+pub mod rights;
 pub mod shared;
 
 pub use api::Api;
 pub use cluster::{Cluster, Flags};
+pub use fault::{Fault, Faults};
 pub use identity::Identity;
 pub use kubectl::Kubectl;
 pub use kubelet::Kubelet;
 pub use node::{KubeNode, ProxyMode};
 pub use plane::Plane;
 pub use pod::Pod;
+pub use rights::{Admission, Admitted};
 pub use shared::Shared;

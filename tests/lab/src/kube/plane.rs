@@ -29,6 +29,8 @@ use crate::{
 
 /// Name of the host that [`add_to`] adds.
 pub const HOST: &str = "plane";
+/// Name of the host that [`add_second`] adds.
+pub const SECOND: &str = "plane2";
 /// The port of the API server.
 pub const PORT: u16 = 6443;
 /// Where ClusterIPs come from; never on a wire, so of the block for benchmarks (RFC 2544).
@@ -41,6 +43,11 @@ const READY: Duration = Duration::from_secs(60);
 /// [`crate::presets::routed`].
 pub fn add_to(topology: &mut Topology) {
     let _ = topology.host(HOST).leg("back", ["203.0.113.10/24", "2001:db8:3::10/64"]);
+}
+
+/// Adds the host of a second control plane, for two clusters in one lab: [`Plane::start_on`].
+pub fn add_second(topology: &mut Topology) {
+    let _ = topology.host(SECOND).leg("back", ["203.0.113.11/24", "2001:db8:3::11/64"]);
 }
 
 /// A running control plane; dropped, its processes are killed: their state goes with them.
@@ -65,10 +72,21 @@ impl Plane {
 
     /// The same with further flags.
     pub fn start_with(lab: &Lab, flags: Flags) -> Result<Self> {
-        let host = lab.host(HOST)?.clone();
-        let dir = lab.dir().join("kubernetes");
-        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let (authority, logs) = (Authority::new("lab authority")?, lab.logs());
+        Self::begin(lab, HOST, flags)
+    }
+
+    /// Starts it on another host of the lab.
+    pub fn start_on(lab: &Lab, host: &str) -> Result<Self> {
+        Self::begin(lab, host, Flags::default())
+    }
+
+    fn begin(lab: &Lab, host: &str, flags: Flags) -> Result<Self> {
+        let dir = lab.dir().join(format!("kubernetes-{host}"));
+        let logs = if host == HOST { lab.logs() } else { lab.logs().join(host) };
+        for dir in [&dir, &logs] {
+            fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        }
+        let (host, authority) = (lab.host(host)?.clone(), Authority::new("lab authority")?);
         let (controllers, api, etcd) = (None, None, None);
         let mut plane = Self { host, dir, authority, controllers, api, etcd, logs, flags };
         plane.write_files()?;
@@ -145,6 +163,29 @@ impl Plane {
         let program = self.program("kube-apiserver")?.args(self.api_flags()?);
         self.api = Some(program.start(self.host.namespace())?);
         self.wait_for("/readyz", |plane| &mut plane.api)
+    }
+
+    /// Makes a backup of the store, as it is with nobody writing: the API server is away meanwhile.
+    pub fn back_up(&mut self) -> Result<()> {
+        self.with_store_at_rest(|store, backup| copy(store, backup))
+    }
+
+    /// Puts the last backup in the place of the store, and starts all of it again: history goes on
+    /// from there, by the same numbers for other things.
+    pub fn restore(&mut self) -> Result<()> {
+        self.with_store_at_rest(|store, backup| {
+            fs::remove_dir_all(store)?;
+            copy(backup, store)
+        })
+    }
+
+    fn with_store_at_rest(&mut self, work: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<()> {
+        self.kill_api()?;
+        self.etcd.take().map_or(Ok(()), |mut process| process.kill())?;
+        let store = self.dir.join("etcd");
+        work(&store, &store.with_extension("backup"))?;
+        self.start_etcd()?;
+        self.start_api()
     }
 
     fn start_etcd(&mut self) -> Result<()> {
@@ -253,6 +294,21 @@ impl Plane {
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+}
+
+/// A directory with all that it holds.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let into = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &into)?;
+        } else {
+            fs::copy(entry.path(), into)?;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Plane {

@@ -72,23 +72,6 @@ fn a_wrong_token_is_refused_and_none_sees_nothing() -> Result<()> {
 }
 
 #[test]
-fn a_daemon_may_do_what_its_roles_say_and_nothing_before() -> Result<()> {
-    on_common(|common| {
-        let admin = common.cluster.kubectl()?;
-        let router = common.cluster.plane().kubectl_with(&Identity::Router.token())?;
-        let listed = router.run(&["get", "nodes"]);
-        let text = listed.err().context("the router may list without a role")?.to_string();
-        ensure!(text.contains("cannot list resource \"nodes\""), "kubectl says: {text}");
-        admin.run(&["create", "clusterrole", "reads-nodes", "--verb=list", "--resource=nodes"])?;
-        let bind = ["create", "clusterrolebinding", "reads-nodes", "--clusterrole=reads-nodes"];
-        admin.run(&[&bind[..], &["--serviceaccount=roadstead:router"]].concat())?;
-        eventually("the role counts", SOON, || router.run(&["get", "nodes"]).map(drop))?;
-        ensure!(router.run(&["get", "secrets"]).is_err(), "the router may list Secrets");
-        admin.delete(&["clusterrolebinding/reads-nodes", "clusterrole/reads-nodes"])
-    })
-}
-
-#[test]
 fn another_authority_is_not_trusted() -> Result<()> {
     on_common(|common| {
         let plane = common.cluster.plane();

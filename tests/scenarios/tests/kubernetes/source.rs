@@ -11,7 +11,7 @@ use roadstead_lab::{
     Edge, Lab,
     edge::DaemonName,
     eventually,
-    kube::{Cluster, Identity, Pod, objects},
+    kube::{Admission, Cluster, Pod, objects},
 };
 use roadstead_scenarios::{
     Both, ask,
@@ -21,24 +21,6 @@ use roadstead_scenarios::{
 use super::explained;
 
 const SOON: Duration = Duration::from_secs(30);
-
-/// What `etc/cluster.toml` says that a kubeconfig must allow, and nothing else.
-const READERS: &str = r#"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: { name: roadstead-reads }
-rules:
-- { apiGroups: [""], resources: [services, nodes, namespaces], verbs: [get, list, watch] }
-- { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch] }
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: { name: roadstead-reads }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: roadstead-reads }
-subjects:
-- { kind: ServiceAccount, namespace: roadstead, name: speaker }
-- { kind: ServiceAccount, namespace: roadstead, name: router }
-"#;
 
 /// A cluster and the daemons that watch it.
 struct Watched {
@@ -55,7 +37,6 @@ impl Watched {
         let cluster = explained(&lab, Cluster::start(&lab, 2))?;
         let edge = Edge::prepare(&lab, &one_pool())?;
         let mut watched = Self { edge, pods: Vec::new(), cluster, lab };
-        watched.cluster.kubectl()?.apply(READERS)?;
         watched.configure()?;
         for daemon in DaemonName::ALL {
             watched.edge.start_daemon(daemon)?;
@@ -64,17 +45,10 @@ impl Watched {
         Ok(watched)
     }
 
-    /// A kubeconfig for each daemon, with the token of its own ServiceAccount.
+    /// The daemons with the rights that they are given by `roadstead kubeconfig`, and no other.
     fn configure(&self) -> Result<()> {
-        let mut files = Vec::new();
-        for (name, identity) in [("speaker", Identity::Speaker), ("router", Identity::Router)] {
-            let file = self.edge.state().join(format!("{name}.kubeconfig"));
-            self.cluster.plane().kubeconfig(&identity.token())?.write(&file)?;
-            files.push(format!("{name} = \"{}\"", file.display()));
-        }
-        let source =
-            format!("[[source]]\nname = \"home\"\nkubeconfig = {{ {} }}\n\n", files.join(", "));
-        self.edge.configure(&(source + &one_pool()))
+        let admitted = Admission::new("home", &self.edge.state()).run(self.cluster.plane())?;
+        self.edge.configure(&(admitted.toml() + &one_pool()))
     }
 
     /// A Service with a pod on each node, once it is announced.

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use roadstead_model::{ServiceKey, object::TrafficPolicy};
+use roadstead_model::{ServiceKey, config::Daemon, object::TrafficPolicy};
 
 use super::*;
 use crate::kubernetes::convert::Converter;
@@ -44,7 +44,7 @@ fn key(name: &str) -> ServiceKey {
 
 /// A cluster whose other kinds are listed, and whose Services are these, at version 100.
 fn cluster(services: Vec<Change>) -> State {
-    let mut state = State::new(source());
+    let mut state = State::new(source(), resource::kinds(Daemon::Speaker), &Reached::default());
     let namespace = read(Kind::Namespace, r#"{"metadata": {"name": "default"}}"#);
     state.handle(News::Listed(Kind::Namespace, listing(vec![namespace], 100)));
     state.handle(News::Listed(Kind::Node, listing(vec![node("n1")], 100)));
@@ -82,8 +82,8 @@ fn delete(state: &mut State, name: &str, version: u64) {
 
 #[test]
 fn a_cluster_is_unread_until_every_kind_was_listed() {
-    let mut state = State::new(source());
-    for kind in resource::KINDS {
+    let mut state = State::new(source(), resource::kinds(Daemon::Speaker), &Reached::default());
+    for &kind in resource::kinds(Daemon::Speaker) {
         assert_eq!(state.view().state, SourceState::Unread);
         state.handle(News::Trouble(kind, "Things: the API server is away".to_owned()));
         let view = state.view();
@@ -94,7 +94,7 @@ fn a_cluster_is_unread_until_every_kind_was_listed() {
             Kind::Node => vec![node("n1")],
             Kind::Namespace => vec![read(kind, r#"{"metadata": {"name": "default"}}"#)],
             Kind::Service => three(),
-            Kind::EndpointSlice => Vec::new(),
+            Kind::EndpointSlice | Kind::MetalLb(_) => Vec::new(),
         };
         state.handle(News::Listed(kind, listing(changes, 1)));
     }
@@ -206,7 +206,7 @@ fn a_list_from_the_past_is_the_truth_when_that_is_confirmed() {
 #[test]
 fn a_cluster_whose_first_list_has_no_node_is_in_doubt_until_one_is_seen() {
     let mut state = cluster(three());
-    let mut fresh = State::new(source());
+    let mut fresh = State::new(source(), resource::kinds(Daemon::Speaker), &Reached::default());
     std::mem::swap(&mut fresh.kinds, &mut state.kinds);
     fresh.kinds.insert(Kind::Node, Objects::default());
     fresh.handle(News::Listed(Kind::Node, listing(Vec::new(), 100)));

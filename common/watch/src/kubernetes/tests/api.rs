@@ -52,6 +52,10 @@ pub(super) struct World {
     pub(super) mood: Mood,
     /// Whether lists are streamed.
     pub(super) streams: bool,
+    /// Whether Services can be selected by their type.
+    pub(super) selects: bool,
+    /// The token that the next TokenRequest is granted, which is the one that is asked for then.
+    pub(super) grant: Option<String>,
     /// Most objects in one page.
     pub(super) page: usize,
     /// The token that is asked for.
@@ -92,6 +96,15 @@ impl World {
     pub(super) fn forget(&mut self, path: &'static str) {
         self.version += 1;
         self.objects.remove(path);
+    }
+
+    /// Has again what was there, without a word.
+    pub(super) fn recover(
+        &mut self,
+        (_, objects): (u64, HashMap<&'static str, BTreeMap<String, Value>>),
+    ) {
+        self.version += 1;
+        self.objects = objects;
     }
 
     /// Tells all watches of the version that was reached.
@@ -176,6 +189,8 @@ impl Api {
         let world = World {
             mood: Mood::Well,
             streams: true,
+            selects: true,
+            grant: None,
             page: usize::MAX,
             token: None,
             oldest: 0,
@@ -298,6 +313,9 @@ impl Server {
         if wanted.is_some_and(|wanted| token != Some(&format!("Bearer {wanted}"))) {
             return failure(401, "Unauthorized");
         }
+        if request.uri().path().ends_with("/token") {
+            return self.grant();
+        }
         let paths = [SERVICES, NODES, NAMESPACES, SLICES];
         let Some(path) = paths.into_iter().find(|path| *path == request.uri().path()) else {
             return failure(404, "no such thing");
@@ -308,7 +326,21 @@ impl Server {
             .filter_map(|pair| pair.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
+        if query.contains_key("fieldSelector") && !lock(&self.world).selects {
+            return failure(400, "field label not supported: spec.type");
+        }
         if query.contains_key("watch") { self.watch(path, &query) } else { self.list(path, &query) }
+    }
+
+    fn grant(&self) -> Response<Pieces> {
+        let mut world = lock(&self.world);
+        match world.grant.take() {
+            Some(token) => {
+                world.token = Some(token.clone());
+                answer(201, json!({"status": {"token": token}}).to_string())
+            }
+            None => failure(403, "serviceaccounts \"me\" is forbidden"),
+        }
     }
 
     fn list(&self, path: &'static str, query: &HashMap<String, String>) -> Response<Pieces> {

@@ -154,6 +154,19 @@ async fn an_empty_list_after_a_good_one_is_held_back_until_it_is_confirmed() {
 }
 
 #[tokio::test]
+async fn a_server_that_comes_to_itself_without_a_word_is_believed_again() {
+    let (api, mut lab) = three().await;
+    let before = api.change(|world| world.backup());
+    api.change(|world| {
+        world.forget(SERVICES);
+        world.compact();
+    });
+    lab.until_doubt("the list of Services lacks 3 of 3").await;
+    api.change(|world| world.recover(before));
+    assert_eq!(names(&*lab.until_current().await), ["a", "b", "c"]);
+}
+
+#[tokio::test]
 async fn a_store_that_was_restored_is_noticed_and_changes_nothing() {
     let api = Api::start().await;
     api.change(|world| world.apply(SERVICES, service("old", 1)));
@@ -172,6 +185,32 @@ async fn a_store_that_was_restored_is_noticed_and_changes_nothing() {
     let after =
         lab.until("believed", |it| is_current(it) && !it.services.contains_key(&key("new"))).await;
     assert_eq!(names(&after), ["next", "old"]);
+}
+
+/// The ledger has what the backup lacks, and only a source in doubt keeps it.
+#[tokio::test]
+async fn a_store_that_was_restored_while_nobody_watched_is_noticed_until_it_is_confirmed() {
+    let api = Api::start().await;
+    api.change(|world| world.apply(SERVICES, service("old", 1)));
+    let backup = api.change(|world| world.backup());
+    api.change(|world| world.apply(SERVICES, service("new", 2)));
+    let mut lab = Lab::new(&api);
+    lab.until_current().await;
+    lab.until_kept(api.change(|world| world.version)).await;
+
+    api.change(|world| world.restore(backup));
+    for _ in 0..2 {
+        lab.restart();
+        let doubt = lab.until_doubt("restored from a backup").await;
+        assert_eq!(names(&doubt), ["old"]);
+        assert!(!doubt.is_gone(&key("new")));
+    }
+    api.change(|world| world.apply(SERVICES, service("next", 3)));
+    assert!(!is_current(&*lab.until_service("next").await));
+    lab.confirm.confirm().await;
+    assert!(lab.until_current().await.is_gone(&key("new")));
+    lab.restart();
+    assert!(is_current(&*lab.until("read", |it| !it.services.is_empty()).await));
 }
 
 #[tokio::test]
@@ -265,7 +304,12 @@ async fn one_cluster_that_is_away_and_another_that_floods_touch_no_other_source(
         fs::create_dir(&directory).expect("created");
         write_kubeconfig(&directory, server, "token");
         let kubeconfig = Kubeconfig::for_all(directory.join("kubeconfig"));
-        Source { name: SourceName::new(name), kind: SourceKind::Cluster(kubeconfig) }
+        Source {
+            name: SourceName::new(name),
+            kind: SourceKind::Cluster(kubeconfig),
+            metallb: None,
+            report: true,
+        }
     };
     let others = [other("away", "127.0.0.1:1"), other("flood", &flooding.address.to_string())];
     let mut lab = Lab::with(&others, |directory| {

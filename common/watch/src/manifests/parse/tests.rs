@@ -85,6 +85,7 @@ fn a_short_service_gets_the_defaults_of_the_api() {
         affinity: None,
         health_check: None,
         status_addresses: Vec::new(),
+        guarded: true,
         warnings: Vec::new(),
     };
     assert_eq!(service(&with_spec("")), wanted);

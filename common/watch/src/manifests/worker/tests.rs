@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 
 fn problems(path: &Path) -> Vec<String> {
-    let view = check(&SourceName::new("local"), path).expect("readable");
+    let view = check(&SourceName::new("local"), path, None).expect("readable");
     view.problems.iter().map(ToString::to_string).collect()
 }
 
@@ -27,13 +27,13 @@ fn a_directory_and_a_single_file_are_checked_alike() {
 fn the_fixture_of_kubectl_has_no_problems() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     assert_eq!(problems(&fixtures), Vec::<String>::new());
-    let view = check(&SourceName::new("local"), &fixtures).expect("readable");
+    let view = check(&SourceName::new("local"), &fixtures, None).expect("readable");
     assert_eq!((view.services.len(), view.nodes.len(), view.endpoints.len()), (1, 1, 1));
 }
 
 #[test]
 fn a_missing_path_is_an_error() {
-    assert!(check(&SourceName::new("local"), Path::new("/nowhere/at/all")).is_err());
+    assert!(check(&SourceName::new("local"), Path::new("/nowhere/at/all"), None).is_err());
 }
 
 /// The event of a file that appears after the scan and before the plan is heard within the pass:
@@ -42,7 +42,7 @@ fn a_missing_path_is_an_error() {
 fn a_file_that_appears_between_scan_and_plan_is_read_with_the_next_pass() {
     let root = tempfile::tempdir().expect("a directory");
     let source = SourceName::new("local");
-    let mut worker = Worker::new(source, root.path().to_owned(), Timing::DEFAULT);
+    let mut worker = Worker::new(source, root.path().to_owned(), None, Timing::DEFAULT);
     worker.pass();
     worker.hear();
     let heard = worker.hints.heard;

@@ -6,12 +6,14 @@ use crate::ipam::LedgerError;
 
 use super::*;
 
-const GOOD: &str = r#"{"version":1,"generation":7,"next_since":9,"addresses":[
+const GOOD: &str = r#"{"version":2,"generation":7,"next_since":9,"addresses":[
   {"address":"192.0.2.10","pool":"lan","kind":"virtual","holders":[
     {"service":"local/default/a","since":2,"ports":[{"protocol":"TCP","port":80}],"sharing_key":"k","leaving":false},
     {"service":"local/default/b","since":3,"ports":[{"protocol":"UDP","port":80}],"sharing_key":"k","leaving":true}]},
   {"address":"2001:db8::1","pool":"six","kind":"host","holders":[
-    {"service":"local/default/a","since":4,"ports":[],"leaving":false}]}]}"#;
+    {"service":"local/default/a","since":4,"ports":[],"share_with":["prod"],"host":"web.example.org","reservation":"r","leaving":false}]}],
+  "released":[{"address":"192.0.2.11","service":"local/default/c","at":1790000000}],
+  "kept":[{"address":"192.0.2.12","reservation":"local/default/db"}]}"#;
 
 fn damaged(from: &str, to: &str) -> LedgerError {
     let text = GOOD.replace(from, to);
@@ -25,6 +27,46 @@ fn the_documented_form_is_read_and_written() {
     assert_eq!(ledger.generation(), 7);
     let flat: String = GOOD.lines().map(str::trim_start).chain(["\n"]).collect();
     assert_eq!(ledger.encode(), flat);
+}
+
+#[test]
+fn the_first_version_is_read_and_lacks_what_came_later() {
+    let (addresses, _) = GOOD.split_once(",\n  \"released\"").unwrap();
+    let first = addresses.replace("\"version\":2", "\"version\":1") + "}";
+    let ledger = Ledger::decode(first.as_bytes()).unwrap();
+    assert!(ledger.encode().starts_with("{\"version\":2,"));
+    assert!(!ledger.encode().contains("released"));
+}
+
+#[test]
+fn what_is_remembered_twice_is_named() {
+    let released = r#"{"address":"192.0.2.11","service":"local/default/c","at":1790000000}"#;
+    let twice = damaged(released, &[released, released].join(","));
+    assert!(matches!(twice, LedgerError::DuplicateMemory { .. }), "{twice}");
+    let kept = r#"{"address":"192.0.2.12","reservation":"local/default/db"}"#;
+    let twice = damaged(kept, &[kept, kept].join(","));
+    assert!(twice.to_string().contains("192.0.2.12"), "{twice}");
+    let mapped = damaged("192.0.2.12", "::ffff:192.0.2.12");
+    assert!(matches!(mapped, LedgerError::MappedAddress(_)), "{mapped}");
+    let future = damaged("1790000000", "18446744073709551615");
+    assert!(matches!(future, LedgerError::Counter { name: "at", .. }), "{future}");
+}
+
+#[test]
+fn more_addresses_of_a_family_than_one_may_have_are_named() {
+    let entry = |n: usize| {
+        format!(
+            r#"{{"address":"192.0.2.{n}","pool":"lan","kind":"virtual","holders":[{{"service":"local/default/a","since":{n},"ports":[],"leaving":false}}]}}"#
+        )
+    };
+    let ledger = |count: usize| {
+        let entries: Vec<_> = (1..=count).map(entry).collect();
+        let head = r#"{"version":2,"generation":7,"next_since":99,"addresses":["#;
+        Ledger::decode(format!("{head}{}]}}", entries.join(",")).as_bytes())
+    };
+    assert!(ledger(16).is_ok());
+    let many = ledger(17).unwrap_err();
+    assert!(matches!(many, LedgerError::TooManyOfFamily { count: 17, .. }), "{many}");
 }
 
 #[test]
@@ -49,12 +91,12 @@ fn an_empty_file_or_one_of_zeros_is_said_to_be_cut_off() {
 
 #[test]
 fn versions_are_told_apart() {
-    let newer = damaged("\"version\":1", "\"version\":2");
-    assert!(matches!(newer, LedgerError::NewerVersion(2)));
+    let newer = damaged("\"version\":2", "\"version\":3");
+    assert!(matches!(newer, LedgerError::NewerVersion(3)));
     assert!(newer.to_string().contains("newer"));
     let newer_form = r#"{"version":3,"something":"else"}"#;
     assert!(matches!(Ledger::decode(newer_form.as_bytes()), Err(LedgerError::NewerVersion(3))));
-    assert!(matches!(damaged("\"version\":1", "\"version\":0"), LedgerError::UnknownVersion(0)));
+    assert!(matches!(damaged("\"version\":2", "\"version\":0"), LedgerError::UnknownVersion(0)));
 }
 
 #[test]
@@ -99,13 +141,13 @@ fn contradictions_are_named() {
 
 #[test]
 fn contradictions_between_entries_are_named() {
-    let family = damaged("2001:db8::1", "192.0.2.11");
-    assert!(matches!(family, LedgerError::TwoOfFamily { .. }), "{family}");
     for order in [damaged("\"since\":4", "\"since\":3"), damaged("\"since\":4", "\"since\":9")] {
         assert!(matches!(order, LedgerError::BrokenOrder { .. }), "{order}");
     }
-    let nobody =
-        damaged(r#"{"service":"local/default/a","since":4,"ports":[],"leaving":false}"#, "");
+    let nobody = damaged(
+        r#"{"service":"local/default/a","since":4,"ports":[],"share_with":["prod"],"host":"web.example.org","reservation":"r","leaving":false}"#,
+        "",
+    );
     assert!(matches!(nobody, LedgerError::NoHolder(_)), "{nobody}");
     let mapped = damaged("2001:db8::1", "::ffff:192.0.2.99");
     assert!(matches!(mapped, LedgerError::MappedAddress(_)), "{mapped}");

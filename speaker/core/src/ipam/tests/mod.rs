@@ -1,11 +1,18 @@
 //! A small world to allocate in, and the behaviours seen in it, a file per subject.
 
+mod consent;
 mod contest;
+mod cooling;
 mod dual;
 mod ledger;
+mod names;
 mod placing;
 mod property;
+mod quota;
 mod refusals;
+mod requests;
+mod reservations;
+mod several;
 mod sharing;
 mod stability;
 
@@ -13,18 +20,19 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use roadstead_model::{
     Family, NodeKey, Protocol, ServiceKey, Snapshot, SourceName,
-    config::{Announce, Pool, Selector, Sharing},
+    config::{Announce, Beneficiary, Pool, Quota, Reservation, Selector, Sharing},
     local::PortClaim,
     object::{AddressRequest, Families, Node, Service, ServicePort, SourceRanges, TrafficPolicy},
     reason::{Condition, ConditionStatus},
     snapshot::SourceState,
 };
 
-use super::{Allocator, Conflict, Host, Input, Interface, Ledger, Outcome, Stage};
+use super::{Allocator, Conflict, Host, Input, Interface, Ledger, Lookup, Outcome, Stage};
 
 /// Everything that a run rests on, with the allocator.
 struct World {
@@ -34,6 +42,8 @@ struct World {
     snapshot: Snapshot,
     host: Host,
     conflicts: BTreeMap<IpAddr, Conflict>,
+    reservations: Vec<Reservation>,
+    now: u64,
 }
 
 impl World {
@@ -48,6 +58,8 @@ impl World {
             snapshot,
             host: Host::default(),
             conflicts: BTreeMap::new(),
+            reservations: Vec::new(),
+            now: 1_000_000,
         }
     }
 
@@ -92,6 +104,30 @@ impl World {
         self
     }
 
+    /// The configuration keeps addresses for a Service.
+    fn reserve(&mut self, name: &str, addresses: &[&str], service: &str) -> &mut Self {
+        let beneficiary = Beneficiary::Service(key(service));
+        self.reserve_for(name, addresses, beneficiary)
+    }
+
+    fn reserve_for(&mut self, name: &str, addresses: &[&str], whom: Beneficiary) -> &mut Self {
+        let addresses = addresses.iter().map(|text| ip(text)).collect();
+        self.reservations.push(Reservation { name: name.into(), addresses, beneficiary: whom });
+        self
+    }
+
+    fn resolve(&mut self, name: &str, addresses: &[&str]) -> &mut Self {
+        let addresses = addresses.iter().map(|text| ip(text)).collect();
+        self.host.names.insert(name.into(), Lookup::Addresses(addresses));
+        self
+    }
+
+    /// Time passes, and the world is looked at again.
+    fn wait(&mut self, seconds: u64) -> Outcome {
+        self.now += seconds;
+        self.run()
+    }
+
     fn run(&mut self) -> Outcome {
         let input = Input {
             pools: &self.pools,
@@ -99,6 +135,8 @@ impl World {
             snapshot: &self.snapshot,
             host: &self.host,
             conflicts: &self.conflicts,
+            reservations: &self.reservations,
+            now: self.now,
         };
         let outcome = self.allocator.reconcile(&input);
         self.allocator.check_invariants(&self.pools).expect("every promise is kept");
@@ -110,7 +148,7 @@ impl World {
         let outcome = self.run();
         for holding in &outcome.addresses {
             for service in &holding.leaving {
-                assert!(self.allocator.release(holding.address, service));
+                assert!(self.allocator.release(holding.address, service, self.now));
             }
         }
         self.run()
@@ -170,12 +208,18 @@ fn pool(name: &str, addresses: &[&str]) -> Pool {
         auto_assign: true,
         priority: None,
         namespaces: Vec::new(),
-        service_selector: None,
+        namespace_selectors: Vec::new(),
+        service_selectors: Vec::new(),
         avoid_buggy_ips: false,
         announce: Announce { l2: true, bgp: false },
         interfaces: None,
         sharing: Sharing::Key,
         host_addresses: false,
+        source: None,
+        advertisements: None,
+        drain: false,
+        cool_down: Duration::ZERO,
+        quota: Quota::default(),
     }
 }
 
@@ -185,7 +229,7 @@ fn lan(size: u8) -> Pool {
 }
 
 fn selector(key: &str, value: &str) -> Selector {
-    Selector { match_labels: BTreeMap::from([(key.into(), value.into())]) }
+    Selector { match_labels: BTreeMap::from([(key.into(), value.into())]), ..Selector::default() }
 }
 
 /// A single-stack IPv4 Service with TCP port 80.
@@ -204,6 +248,7 @@ fn service(name: &str) -> Service {
         affinity: None,
         health_check: None,
         status_addresses: Vec::new(),
+        guarded: true,
         warnings: Vec::new(),
     }
 }
@@ -212,6 +257,29 @@ fn asking(name: &str, addresses: &[&str]) -> Service {
     let mut service = service(name);
     service.request.addresses = addresses.iter().map(|text| ip(text)).collect();
     service
+}
+
+fn counting(name: &str, count: usize) -> Service {
+    let mut service = service(name);
+    service.request.count = Some(count);
+    service
+}
+
+fn named(name: &str, host: &str) -> Service {
+    let mut service = service(name);
+    service.request.hosts = vec![host.into()];
+    service
+}
+
+fn reserving(name: &str, reservation: &str) -> Service {
+    let mut service = service(name);
+    service.request.reservation = Some(reservation.into());
+    service
+}
+
+/// A quota of so many addresses for every namespace.
+fn most(addresses: u32) -> Quota {
+    Quota { others: Some(addresses), ..Quota::default() }
 }
 
 fn keyed(name: &str, sharing_key: &str, port: u16) -> Service {

@@ -33,7 +33,7 @@ fn pinned_pools_come_first_then_priority_then_the_file() {
     last.priority = Some(0);
     second.priority = Some(20);
     first.priority = Some(10);
-    pinned.service_selector = Some(selector("tier", "front"));
+    pinned.service_selectors = vec![selector("tier", "front")];
     let mut world = World::new([last, second, first, pinned, same]);
     for name in ["a", "b", "c", "d", "e"] {
         let labels = BTreeMap::from([("tier".into(), "front".into())]);
@@ -163,6 +163,8 @@ fn the_next_free_addresses_are_told_for_probing() {
         snapshot: &world.snapshot,
         host: &world.host,
         conflicts: &world.conflicts,
+        reservations: &world.reservations,
+        now: world.now,
     };
     let next = world.allocator.next_free(&input, 2);
     let expected = ["192.0.2.12", "192.0.2.13", "2001:db8::10", "2001:db8::11"].map(ip);
@@ -174,7 +176,7 @@ fn an_internal_pool_is_visible_on_its_legs_only() {
     let mut world = World::new([Pool { interfaces: Some(vec!["eth1".into()]), ..lan(1) }]);
     let outcome = world.put(service("web")).run();
     assert_eq!(outcome.assignments.vips[0].visible_on, Some(vec!["eth1".into()]));
-    assert_eq!(outcome.addresses[0].visible_on, Some(vec!["eth1".into()]));
+    assert_eq!(outcome.addresses[0].announce_on, Some(vec!["eth1".into()]));
 }
 
 #[test]

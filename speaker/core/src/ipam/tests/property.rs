@@ -84,6 +84,7 @@ fn services() -> impl Strategy<Value = Service> {
                 addresses: address.into_iter().map(ip).collect(),
                 pool: pool.map(Into::into),
                 sharing_key: sharing_key.map(Into::into),
+                ..AddressRequest::default()
             },
             health_check: None,
             status_addresses: status.into_iter().map(ip).collect(),
@@ -166,7 +167,7 @@ fn fall_silent(world: &mut World, n: usize) -> Option<(IpAddr, ServiceKey)> {
     let left = world.allocator.ledger().holds().filter(|(_, _, hold)| hold.leaving);
     let left: Vec<_> = left.map(|(address, service, _)| (address, service.clone())).collect();
     let (address, service) = left.get(n.checked_rem(left.len())?)?.clone();
-    assert!(world.allocator.release(address, &service));
+    assert!(world.allocator.release(address, &service, world.now));
     Some((address, service))
 }
 

@@ -40,7 +40,7 @@ fn pool_not_allowed_by_namespace_or_labels() {
     let pinned = Pool { namespaces: vec!["prod".into()], ..lan(2) };
     refused(World::new([pinned.clone()]).put(service("web")), "PoolNotAllowed", &["namespaces"]);
     refused(&mut web_asking("192.0.2.10", [pinned]), "PoolNotAllowed", &["`lan`"]);
-    let labelled = Pool { service_selector: Some(selector("tier", "front")), ..lan(2) };
+    let labelled = Pool { service_selectors: vec![selector("tier", "front")], ..lan(2) };
     let mut world = World::new([labelled]);
     world.put(service("web")).edit("web", |s| s.request.pool = Some("lan".into()));
     refused(&mut world, "PoolNotAllowed", &["`lan`", "labels"]);
@@ -84,7 +84,12 @@ fn request_does_not_fit_families() {
 fn invalid_request() {
     let mut world = World::new([lan(3)]);
     world.put(asking("web", &["192.0.2.10", "192.0.2.11"]));
-    refused(&mut world, "InvalidRequest", &["2 IPv4", "192.0.2.10", "192.0.2.11"]);
+    world.edit("web", |s| s.request.count = Some(1));
+    refused(
+        &mut world,
+        "InvalidRequest",
+        &["2 IPv4 addresses are asked for", "address-count of 1"],
+    );
 }
 
 #[test]
@@ -252,4 +257,78 @@ fn what_is_met_is_said_with_address_and_pool() {
     let outcome = World::new([lan(2)]).put(service("web")).run();
     assert_eq!(said(&outcome, "web"), (ConditionStatus::True, "Allocated".to_owned()));
     assert_eq!(condition(&outcome, "web").message, "192.0.2.10 from pool `lan`");
+}
+
+#[test]
+fn addresses_unavailable() {
+    let mut world = World::new([lan(2)]);
+    world.put(service("web")).edit("web", |s| s.request.count = Some(3));
+    refused(&mut world, "AddressesUnavailable", &["3 IPv4", "2 can be had", "`lan` (2 in all)"]);
+}
+
+#[test]
+fn quota_exceeded() {
+    let mut world = World::new([Pool { quota: most(0), ..lan(2) }]);
+    world.put(service("web"));
+    refused(&mut world, "QuotaExceeded", &["local/default", "has 0", "`lan`", "allows 0"]);
+}
+
+#[test]
+fn pool_draining() {
+    let mut world = World::new([Pool { drain: true, ..lan(2) }]);
+    world.put(service("web"));
+    refused(&mut world, "PoolDraining", &["`lan`", "drain = true"]);
+    world.put(asking("web", &["192.0.2.11"]));
+    refused(&mut world, "PoolDraining", &["`lan`"]);
+}
+
+#[test]
+fn cooling_down() {
+    let mut world = World::new([Pool { cool_down: Duration::from_secs(600), ..lan(1) }]);
+    world.put(service("old")).run();
+    world.delete("old").settle();
+    world.put(service("web"));
+    refused(&mut world, "PoolCoolingDown", &["IPv4", "`lan` (1)"]);
+    world.put(asking("web", &["192.0.2.10"]));
+    refused(&mut world, "CoolingDown", &["192.0.2.10", "local/default/old", "`lan`"]);
+}
+
+#[test]
+fn reserved_for_another() {
+    let mut world = web_asking("192.0.2.10", [lan(2)]);
+    world.reserve("db", &["192.0.2.10"], "prod/db");
+    refused(&mut world, "ReservedForAnother", &["192.0.2.10", "local/prod/db", "`db`"]);
+}
+
+#[test]
+fn reservation_in_use() {
+    let mut world = World::new([lan(3)]);
+    world.put(reserving("first", "name")).put(reserving("web", "name"));
+    refused(&mut world, "ReservationInUse", &["`name`", "local/default/first"]);
+}
+
+#[test]
+fn too_many_reservations() {
+    let mut world = World::new([pool("lan", &["192.0.2.0/24"])]);
+    for n in 0..crate::ipam::MOST_KEPT {
+        world.put(reserving(&format!("a{n:02}"), &format!("r{n}")));
+    }
+    world.put(reserving("web", "one-more"));
+    refused(&mut world, "TooManyReservations", &["64", "local/default", "roadstead release"]);
+}
+
+#[test]
+fn name_unresolved() {
+    let mut world = World::new([lan(2)]);
+    world.put(named("web", "web.example.org"));
+    refused(&mut world, "NameUnresolved", &["web.example.org", "being looked up"]);
+    world.host.names.insert("web.example.org".into(), Lookup::Failed("no such name".into()));
+    refused(&mut world, "NameUnresolved", &["web.example.org", "no such name"]);
+}
+
+#[test]
+fn name_without_address() {
+    let mut world = World::new([lan(2)]);
+    world.put(named("web", "web.example.org")).resolve("web.example.org", &["2001:db8::1"]);
+    refused(&mut world, "NameWithoutAddress", &["web.example.org", "IPv4"]);
 }

@@ -67,7 +67,10 @@ fn a_request_that_cannot_be_met_keeps_the_address_held() {
         assert_eq!(said(&outcome, "web"), (ConditionStatus::True, reason.to_owned()));
         assert!(condition(&outcome, "web").message.starts_with("has 192.0.2.10"));
     }
-    world.edit("web", |s| s.request.addresses = vec![ip("192.0.2.13"), ip("192.0.2.14")]);
+    world.edit("web", |s| {
+        s.request.addresses = vec![ip("192.0.2.13"), ip("192.0.2.14")];
+        s.request.count = Some(1);
+    });
     let outcome = world.run();
     assert_eq!(world.live("web"), ["192.0.2.10"]);
     assert_eq!(said(&outcome, "web").1, "InvalidRequest");
@@ -86,8 +89,8 @@ fn a_request_that_is_met_acquires_first_and_leaves_until_silent() {
     assert_eq!(withdrawing, [(ip("192.0.2.14"), false), (ip("192.0.2.10"), true)]);
     world.put(asking("next", &["192.0.2.10"])).run();
     assert!(world.live("next").is_empty(), "not while it may still be answered for");
-    assert!(world.allocator.release(ip("192.0.2.10"), &key("web")));
-    assert!(!world.allocator.release(ip("192.0.2.14"), &key("web")), "what is in use stays");
+    assert!(world.allocator.release(ip("192.0.2.10"), &key("web"), 0));
+    assert!(!world.allocator.release(ip("192.0.2.14"), &key("web"), 0), "what is in use stays");
     assert!(world.run().changed);
     assert_eq!(world.live("next"), ["192.0.2.10"], "without an edit");
 }
@@ -182,7 +185,7 @@ fn an_address_outside_every_pool_is_used_by_nobody() {
     let old = outcome.addresses.iter().find(|h| h.address == ip("192.0.2.10")).unwrap();
     assert_eq!((old.live.len(), old.leaving.len()), (0, 1));
     assert!(!old.announce.l2);
-    assert_eq!(old.visible_on, Some(Vec::new()));
+    assert_eq!(old.announce_on, Some(Vec::new()));
     world.settle();
     assert!(world.leaving("web").is_empty());
 }
@@ -260,7 +263,7 @@ fn a_service_left_without_node_ports_keeps_its_address() {
 
 #[test]
 fn labels_edited_away_from_the_pool_move_the_service_when_it_can() {
-    let mut world = World::new([Pool { service_selector: Some(selector("t", "x")), ..lan(2) }]);
+    let mut world = World::new([Pool { service_selectors: vec![selector("t", "x")], ..lan(2) }]);
     let labels = BTreeMap::from([("t".into(), "x".into())]);
     world.put(Service { labels, ..service("web") }).run();
     world.edit("web", |s| s.labels.clear());

@@ -187,7 +187,7 @@ fn every_state_with_every_input() {
         (Held, HoldProbe, Probed, QUIET),
         (Held, HoldAnnounce, Held, &[]),
         (Held, HoldResume, Held, &[]),
-        (Held, Timer, Held, &[Announce]),
+        (Held, Timer, Held, &[Announce, Probe]),
         (Held, Uses, Held, DEFEND),
         (Held, Probes, Held, DEFEND),
         (Held, Asked, Held, &[Answer]),

@@ -96,6 +96,21 @@ fn a_late_answer_after_the_fast_probe_is_a_conflict_in_use() {
     assert_eq!(host.events(), [conflict(VIP, Phase::InUse, Claim::Uses)]);
 }
 
+/// A station may take the address long after it was announced and never say a word of itself, as a
+/// node does whose kube-proxy puts it on a dummy interface.
+#[test]
+fn a_silent_station_that_takes_an_announced_address_is_found_at_the_next_refresh() {
+    let mut host = Host::new(Probe::Fast);
+    host.want(announce(&[VIP.into()]));
+    host.run_until(SECOND * 10);
+    host.events();
+    let sent = words(&host.run_until(SECOND * 70));
+    let probes = sent.iter().filter(|s| s.1 == "probe").count();
+    assert!((1..=2).contains(&probes), "{sent:?}");
+    host.hear(&Frame::Arp(Arp::probe(OURS, VIP).reply(OTHER)));
+    assert_eq!(host.events(), [conflict(VIP, Phase::InUse, Claim::Uses)]);
+}
+
 #[test]
 fn a_conflict_in_use_is_told_to_be_over() {
     let mut host = held(Answering::Kernel);

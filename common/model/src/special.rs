@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::AddressRange;
 use ipnet::IpNet;
-use roadstead_model::AddressRange;
 
 /// IANA's special-purpose registries (RFC 6890): blocks that are never a unicast address of a
 /// segment.
@@ -21,12 +21,12 @@ const UNUSABLE: [(&str, &str); 10] = [
 ];
 
 /// What makes an address unusable, if anything does.
-pub(crate) fn unusable(address: IpAddr) -> Option<&'static str> {
+pub fn unusable(address: IpAddr) -> Option<&'static str> {
     first_overlap(&AddressRange::single(address))
 }
 
 /// The first unusable block that a range reaches into.
-pub(crate) fn first_overlap(range: &AddressRange) -> Option<&'static str> {
+pub fn first_overlap(range: &AddressRange) -> Option<&'static str> {
     let reaches = |block: &str| block.parse::<IpNet>().is_ok_and(|b| range.overlaps(&b.into()));
     UNUSABLE.iter().find(|(block, _)| reaches(block)).map(|(_, class)| *class)
 }

@@ -8,14 +8,14 @@ const SPAN: Duration = Duration::from_secs(10);
 
 /// Counts the lines of a span.
 #[derive(Debug, Default)]
-pub(super) struct Sparing {
+pub(crate) struct Sparing {
     began: Option<Instant>,
     lines: u32,
 }
 
 /// What to do with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     Tell,
     /// Say that more of them follow, which are not told.
     TellOfMore,
@@ -24,7 +24,7 @@ pub(super) enum Line {
 
 impl Sparing {
     /// One more line.
-    pub(super) fn line(&mut self, now: Instant) -> Line {
+    pub(crate) fn line(&mut self, now: Instant) -> Line {
         if self.began.is_none_or(|began| now.saturating_duration_since(began) >= SPAN) {
             *self = Self { began: Some(now), lines: 0 };
         }
