@@ -167,7 +167,7 @@ impl Plane {
 
     /// Makes a backup of the store, as it is with nobody writing: the API server is away meanwhile.
     pub fn back_up(&mut self) -> Result<()> {
-        self.with_store_at_rest(|store, backup| copy(store, backup))
+        self.with_store_at_rest(copy)
     }
 
     /// Puts the last backup in the place of the store, and starts all of it again: history goes on
