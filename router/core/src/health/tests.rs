@@ -234,6 +234,26 @@ fn a_service_port_is_probed_until_its_first_pass_and_then_left_alone() {
     assert_eq!(bench.port_states(HTTP)[1].1, BackendState::Healthy, "never passed: no climb");
 }
 
+/// kube-proxy takes its time for a new NodePort: whoever waits for it must not wait for us too.
+#[test]
+fn a_new_port_is_asked_again_at_once_for_a_while_and_then_once_in_an_interval() {
+    let mut bench = Bench::new(config::Health { interval: SECOND * 2, ..rules() });
+    bench.watch(&with_port(nodes(3, &[]), HTTP, 30_080, &[1, 2, 3]));
+    bench.run(SECOND * 20, |target, _| match target {
+        Target::Port(..) => Err(Failure::Refused),
+        Target::Node(_) | Target::Local(..) => Ok(()),
+    });
+    let asked = bench.asked.iter().filter(|(_, target, _)| matches!(target, Target::Port(..)));
+    let on_one = asked.filter(|(_, target, _)| target.address() == node(1));
+    let times: Vec<Duration> = on_one.map(|(at, ..)| *at - SECOND * 100).collect();
+    for two in times.windows(2) {
+        let longest = if two[0] < SECOND * 4 { SECOND / 5 } else { SECOND * 22 / 10 };
+        assert!(two[1] - two[0] <= longest, "asked at {two:?} and not between");
+    }
+    let late = times.iter().filter(|at| **at > SECOND * 6).count();
+    assert!(late <= 8, "asked {late} times in 14 s although it is not new any more");
+}
+
 #[test]
 fn a_passive_signal_probes_the_port_and_the_node_and_recovers_by_a_climb() {
     let mut bench = Bench::new(rules());
