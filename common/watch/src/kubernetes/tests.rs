@@ -3,6 +3,7 @@
 mod api;
 mod credentials;
 mod faults;
+mod metallb;
 mod tls;
 
 use std::{fs, future::pending, path::Path, path::PathBuf, sync::Arc, time::Duration};
@@ -85,6 +86,16 @@ impl Lab {
     /// Watches the cluster `home` by the kubeconfig that is written, and other sources.
     fn with(others: &[Source], write: impl FnOnce(&Path)) -> Self {
         Self::paced(QUICK, others, write)
+    }
+
+    /// Watches a cluster, MetalLB's objects included.
+    fn with_metallb(api: &Api) -> Self {
+        let mut lab = Self::new(api);
+        for source in &mut lab.sources {
+            source.metallb = Some("metallb-system".into());
+        }
+        lab.restart();
+        lab
     }
 
     fn paced(clusters: Timing, others: &[Source], write: impl FnOnce(&Path)) -> Self {

@@ -33,6 +33,18 @@ pub(super) const NODES: &str = "/api/v1/nodes";
 pub(super) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(super) const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 
+pub(super) const POOLS: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools";
+pub(super) const L2: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/l2advertisements";
+/// MetalLB's kinds.
+const METALLB: [&str; 6] = [
+    POOLS,
+    L2,
+    "/apis/metallb.io/v1beta1/namespaces/metallb-system/bgpadvertisements",
+    "/apis/metallb.io/v1beta2/namespaces/metallb-system/bgppeers",
+    "/apis/metallb.io/v1beta1/namespaces/metallb-system/bfdprofiles",
+    "/apis/metallb.io/v1beta1/namespaces/metallb-system/communities",
+];
+
 /// How the server answers everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
@@ -56,6 +68,8 @@ pub(super) struct World {
     pub(super) selects: bool,
     /// The token that the next TokenRequest is granted, which is the one that is asked for then.
     pub(super) grant: Option<String>,
+    /// How MetalLB's kinds are refused; none where they are served.
+    pub(super) metallb: Option<u16>,
     /// Most objects in one page.
     pub(super) page: usize,
     /// The token that is asked for.
@@ -191,6 +205,7 @@ impl Api {
             streams: true,
             selects: true,
             grant: None,
+            metallb: Some(404),
             page: usize::MAX,
             token: None,
             oldest: 0,
@@ -290,10 +305,10 @@ impl Server {
     async fn answer(&self, request: Request<Incoming>) -> Response<Pieces> {
         let asked = request.uri().to_string();
         let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let (mood, wanted) = {
+        let (mood, wanted, metallb) = {
             let mut world = lock(&self.world);
             world.asked.push(asked.clone());
-            (world.mood.clone(), world.token.clone())
+            (world.mood.clone(), world.token.clone(), world.metallb)
         };
         match mood {
             Mood::Well => {}
@@ -316,8 +331,11 @@ impl Server {
         if request.uri().path().ends_with("/token") {
             return self.grant();
         }
-        let paths = [SERVICES, NODES, NAMESPACES, SLICES];
-        let Some(path) = paths.into_iter().find(|path| *path == request.uri().path()) else {
+        if let (true, Some(code)) = (METALLB.contains(&request.uri().path()), metallb) {
+            return failure(code, "no metallb.io");
+        }
+        let mut paths = [SERVICES, NODES, NAMESPACES, SLICES].into_iter().chain(METALLB);
+        let Some(path) = paths.find(|path| *path == request.uri().path()) else {
             return failure(404, "no such thing");
         };
         let query = request.uri().query().unwrap_or_default();
