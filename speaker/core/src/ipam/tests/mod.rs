@@ -5,6 +5,7 @@ mod contest;
 mod cooling;
 mod dual;
 mod ledger;
+mod metallb;
 mod names;
 mod placing;
 mod property;
