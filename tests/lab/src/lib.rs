@@ -51,4 +51,4 @@ pub use node::Node;
 pub use process::Process;
 pub use supervisor::Supervisor;
 pub use topology::{Lab, Topology};
-pub use wait::{eventually, throughout};
+pub use wait::{eventually, throughout, uninterrupted};

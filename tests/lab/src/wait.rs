@@ -1,7 +1,7 @@
 //! Bounded waits on a level: the only place of the lab that polls.
 
 use std::{
-    thread,
+    io, thread,
     time::{Duration, Instant},
 };
 
@@ -9,6 +9,20 @@ use anyhow::{Context, Result, bail};
 
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(20);
+
+/// A call on a socket with a time limit, made again where the kernel interrupted it for a reason that
+/// has nothing to do with the socket (`signal(7)`: such calls are not restarted).
+///
+/// # Errors
+/// What the call says otherwise.
+pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
 
 /// Tries until `attempt` succeeds; after `within` its last error is returned with `what`.
 pub fn eventually<T>(

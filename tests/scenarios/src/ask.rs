@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use roadstead_lab::{Host, eventually, http::Answer, pattern};
+use roadstead_lab::{Host, eventually, http::Answer, pattern, uninterrupted};
 
 /// How long a single question may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -61,7 +61,8 @@ pub fn udp_echo(host: &Host, to: SocketAddr, payload: &[u8]) -> Result<String> {
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.send(payload)?;
         let mut buffer = vec![0; 65_535];
-        let length = socket.recv(&mut buffer).with_context(|| format!("no answer from {to}"))?;
+        let length = uninterrupted(|| socket.recv(&mut buffer))
+            .with_context(|| format!("no answer from {to}"))?;
         buffer.truncate(length);
         let node = buffer.strip_suffix(payload).and_then(|rest| rest.strip_suffix(b" "));
         let node = node.ok_or_else(|| anyhow!("{to} answered {length} other bytes"))?;
@@ -129,7 +130,7 @@ pub fn udp_refused(host: &Host, to: SocketAddr) -> Result<()> {
         let socket = udp_socket(to)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.send(b"anybody?")?;
-        match socket.recv(&mut [0; 64]) {
+        match uninterrupted(|| socket.recv(&mut [0; 64])) {
             Ok(_) => bail!("{to} answers"),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
             Err(error) => bail!("{to} does not refuse but: {error}"),

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use roadstead_lab::uninterrupted;
 use roadstead_scenarios::{World, ask, scenario};
 
 fn settled_at_once(world: &World) -> Result<()> {
@@ -23,7 +24,8 @@ fn settled_at_once(world: &World) -> Result<()> {
             let socket = UdpSocket::bind(any)?;
             socket.set_read_timeout(Some(Duration::from_secs(3)))?;
             socket.send_to(b"hello", (vip, 53))?;
-            let (_, peer) = socket.recv_from(&mut [0; 64]).context("no answer")?;
+            let (_, peer) =
+                uninterrupted(|| socket.recv_from(&mut [0; 64])).context("no answer")?;
             Ok(peer)
         })?;
         ensure!(peer == SocketAddr::new(vip, 53), "{vip} was asked, {peer} answers");

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use roadstead_lab::{Host, presets};
+use roadstead_lab::{Host, presets, uninterrupted};
 use roadstead_scenarios::{
     World, ask, counters,
     frames::{Wire, ethernet, udp_fragments},
@@ -69,7 +69,7 @@ impl<'a> Fragmenter<'a> {
 
     fn answer(&self) -> Result<Vec<u8>> {
         let mut buffer = vec![0; 65_535];
-        let length = self.socket.recv(&mut buffer).context("no answer")?;
+        let length = uninterrupted(|| self.socket.recv(&mut buffer)).context("no answer")?;
         buffer.truncate(length);
         Ok(buffer)
     }

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
-use roadstead_lab::{Capture, Host, edge::ServiceYaml, eventually, presets};
+use roadstead_lab::{Capture, Host, edge::ServiceYaml, eventually, presets, uninterrupted};
 use roadstead_scenarios::{
     World, ask, scenario,
     world::{SOON, one_pool},
@@ -169,7 +169,7 @@ fn errors_about_datagrams_come_from_who_made_them() -> Result<()> {
                 }
                 let socket = datagram(client, SocketAddr::new(vip, 53), 4)?;
                 socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-                socket.recv(&mut [0; 64])?;
+                uninterrupted(|| socket.recv(&mut [0; 64]))?;
             }
             Ok(())
         },

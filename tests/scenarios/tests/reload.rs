@@ -5,7 +5,7 @@
 //! its node's deadline. On the wire: after the deadline a reset, not before.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{IpAddr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use anyhow::{Result, anyhow, ensure};
 use roadstead_lab::{
     Load,
     edge::{DaemonName, ServiceYaml},
-    eventually, presets,
+    eventually, presets, uninterrupted,
 };
 use roadstead_scenarios::{
     World, ask, scenario,
@@ -163,7 +163,7 @@ impl Long {
     fn ask(&mut self) -> Result<String> {
         self.0.write_all(b"GET / HTTP/1.1\r\nHost: vip\r\n\r\n")?;
         let mut buffer = [0; 4096];
-        let length = self.0.read(&mut buffer)?;
+        let length = uninterrupted(|| self.0.read(&mut buffer))?;
         ensure!(length > 0, "the connection is closed");
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         let node = text.split_whitespace().find_map(|word| word.strip_prefix("node="));
@@ -198,7 +198,7 @@ fn a_drained_nodes_flows_live_until_the_deadline() -> Result<()> {
                 })?;
                 ensure!(began.elapsed() >= DEADLINE, "cut before the deadline");
                 let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-                ensure!(kind == Some(std::io::ErrorKind::ConnectionReset), "not reset: {error:#}");
+                ensure!(kind == Some(ErrorKind::ConnectionReset), "not reset: {error:#}");
                 world.edge.cli_ok(&["undrain", "node", &node])?;
                 world.wait_healthy("default/web")?;
             }
