@@ -102,6 +102,12 @@ pub(crate) enum Verb {
     /// NAME.speaker.kubeconfig and NAME.router.kubeconfig, each for its daemon's user only. Needs an
     /// administrator's kubeconfig, once: the daemons renew their own tokens. Safe to do again.
     Kubeconfig(KubeconfigArguments),
+    /// Give up the addresses that a reservation by annotation keeps and that nobody holds.
+    Release {
+        /// [SOURCE/]NAMESPACE/NAME of the reservation, as `status` lists it.
+        #[arg(value_name = "RESERVATION", value_parser = reservation)]
+        reservation: String,
+    },
     /// Believe a source that is in doubt (it suddenly says much less than before).
     Confirm,
     /// The version of this program and of the daemons.
@@ -204,6 +210,16 @@ fn node_name(text: &str) -> Result<String, String> {
     Err("write the name of a node, or SOURCE/NAME".to_owned())
 }
 
+/// Whether there is such a reservation the speaker knows.
+fn reservation(text: &str) -> Result<String, String> {
+    let is_name = |part: &str| !part.is_empty() && !part.contains(char::is_whitespace);
+    let parts = text.split('/');
+    if (2..=3).contains(&parts.clone().count()) && parts.clone().all(is_name) {
+        return Ok(text.to_owned());
+    }
+    Err("write NAMESPACE/NAME of a reservation, or SOURCE/NAMESPACE/NAME".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, error::ErrorKind};
@@ -278,6 +294,8 @@ mod tests {
             ("roadstead flows --limit 100001", "a number from 1 to 100000"),
             ("roadstead explain web", "'web' for '<SERVICE|ADDRESS>': write NAMESPACE/NAME"),
             ("roadstead explain default/web --from nobody", "for instance 192.0.2.7"),
+            ("roadstead release front", "write NAMESPACE/NAME of a reservation"),
+            ("roadstead release a/b/c/d", "write NAMESPACE/NAME of a reservation"),
             ("roadstead drain node ", "write the name of a node, or SOURCE/NAME"),
             ("roadstead drain node a/b/c", "write the name of a node, or SOURCE/NAME"),
             ("roadstead drain n1", "roadstead drain node [SOURCE/]NAME"),

@@ -5,7 +5,7 @@ use roadstead_model::{
     Protocol, ServiceKey, SourceName,
     local::{
         Announced, BackendState, BackendStatus, DaemonStatus, Flow, Flows, LegStatus, NodeStatus,
-        PoolStatus, PortStatus, RouterService, RouterStatus, SpeakerService, SpeakerStatus,
+        PoolStatus, PortStatus, ReservationStatus, RouterService, RouterStatus, SpeakerService, SpeakerStatus,
     },
     reason::{Condition, ConditionStatus},
     snapshot::SourceState,
@@ -72,7 +72,12 @@ pub(crate) fn speaker() -> SpeakerStatus {
             ],
         }],
         pools: vec![PoolStatus { name: "lan".into(), total: "41".into(), used: 1 }],
-        reservations: Vec::new(),
+        reservations: vec![ReservationStatus {
+            name: "front".into(),
+            r#for: "local/default".into(),
+            addresses: vec!["192.0.2.20".parse().unwrap()],
+            configured: false,
+        }],
         drained: false,
         group: None,
     }

@@ -65,6 +65,9 @@ async fn run(arguments: &Arguments, out: &mut Output) -> Exit {
             orders::undrain(&daemons(arguments, out), what.as_ref(), out).await
         }
         Verb::Kubeconfig(arguments) => kubeconfig::run(arguments, out).await,
+        Verb::Release { reservation } => {
+            orders::release(&daemons(arguments, out), reservation, out).await
+        }
         Verb::Confirm => orders::confirm(&daemons(arguments, out), out).await,
         Verb::Version => version::run(&daemons(arguments, out), out).await,
     }

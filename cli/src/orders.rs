@@ -1,7 +1,7 @@
-//! `drain`, `undrain`, `confirm`: orders to a daemon.
+//! `drain`, `undrain`, `release`, `confirm`: orders to a daemon.
 
 use roadstead_daemon::local::{Client, ClientError};
-use roadstead_model::local::{Done, DrainRequest, DrainTarget};
+use roadstead_model::local::{Done, DrainRequest, DrainTarget, ReleaseRequest};
 use serde::Serialize;
 
 use crate::{
@@ -22,6 +22,12 @@ pub(crate) async fn undrain(daemons: &Daemons, what: Option<&DrainWhat>, out: &m
     let host = DrainWhat::Host { until_reboot: false };
     let (client, request) = order(daemons, what.unwrap_or(&host));
     give(client, "/v1/undrain", &request, out).await
+}
+
+/// `release`. Addresses are the speaker's business.
+pub(crate) async fn release(daemons: &Daemons, reservation: &str, out: &mut Output) -> Exit {
+    let request = ReleaseRequest { reservation: reservation.to_owned() };
+    give(&daemons.speaker, "/v1/release", &request, out).await
 }
 
 /// `confirm`. Each daemon reads the sources for itself, so each is told.

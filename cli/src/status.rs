@@ -1,5 +1,6 @@
 //! `roadstead status`: what speaker and router know, as one value. Its JSON is a contract.
 
+mod group;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -8,8 +9,9 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use roadstead_model::{
     Problem, ServiceKey, SourceName,
+    group::GroupStatus,
     local::{
-        Announced, DaemonStatus, LegStatus, NodeStatus, PoolStatus, PortStatus, RouterService,
+        Announced, DaemonStatus, LegStatus, NodeStatus, PoolStatus, PortStatus, ReservationStatus, RouterService,
         RouterStatus, SpeakerService, SpeakerStatus,
     },
     problem::Severity,
@@ -42,10 +44,14 @@ pub(crate) struct Status {
     pub(crate) silent: Vec<String>,
     /// Whether this host is drained.
     pub(crate) drained: bool,
+    /// The group of hosts that this one is in; `null` where it is alone.
+    pub(crate) group: Option<GroupStatus>,
     /// Sources by name.
     pub(crate) sources: BTreeMap<SourceName, SourceState>,
     /// Pools with their use.
     pub(crate) pools: Vec<PoolStatus>,
+    /// Addresses that are kept for somebody and that nobody holds.
+    pub(crate) reservations: Vec<ReservationStatus>,
     /// Nodes with their verdict.
     pub(crate) nodes: Vec<NodeStatus>,
     /// Legs of the router.
@@ -127,8 +133,10 @@ impl Status {
     ) {
         self.daemons.push(speaker.daemon.clone());
         self.drained = speaker.drained;
+        self.group.clone_from(&speaker.group);
         self.sources = speaker.sources.iter().cloned().collect();
         self.pools.clone_from(&speaker.pools);
+        self.reservations.clone_from(&speaker.reservations);
         self.problems.clone_from(&speaker.problems);
         for service in &speaker.services {
             view(services, &service.service).add_speaker(service);
@@ -216,7 +224,8 @@ impl ServiceView {
 
     /// The first wanted condition that does not hold.
     pub(crate) fn trouble(&self) -> Option<&Condition> {
-        WANTED.iter().filter_map(|kind| self.condition(kind)).find(|condition| is_false(condition))
+        let wanted = WANTED.iter().filter_map(|kind| self.condition(kind));
+        wanted.into_iter().find(|condition| is_false(condition) && !is_elsewhere(condition))
     }
 
     /// Whether its NodePorts are asked, and nobody has answered there yet: the nodes themselves may
@@ -237,6 +246,11 @@ fn view<'s>(
     key: &ServiceKey,
 ) -> &'s mut ServiceView {
     services.entry(key.clone()).or_insert_with(|| ServiceView::of(key))
+}
+
+/// Another host of the group announces the address: all is as it should be.
+fn is_elsewhere(condition: &Condition) -> bool {
+    condition.kind == "Announced" && condition.reason == "FollowsWriter"
 }
 
 fn is_false(condition: &Condition) -> bool {

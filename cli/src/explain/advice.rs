@@ -24,6 +24,10 @@ pub(super) fn stage(reason: &str) -> Stage {
         | "OnRequestOnly"
         | "FamilyNotAvailable"
         | "PoolExhausted"
+        | "PoolDraining"
+        | "PoolCoolingDown"
+        | "QuotaExceeded"
+        | "AddressesUnavailable"
         | "DualStackUnavailable" => Stage::Pool,
         "ConflictOnWire" => Stage::Wire,
         _ => Stage::Address,
@@ -57,6 +61,28 @@ pub(super) fn what_to_do(reason: &str) -> &'static str {
             "add addresses to the pool, delete a Service, or let Services share one \
              (annotation roadstead.io/allow-shared-ip, or sharing = \"when-full\" of the pool)"
         }
+        "AddressesUnavailable" => {
+            "add addresses to the pool, or ask for fewer (annotation roadstead.io/address-count)"
+        }
+        "QuotaExceeded" => {
+            "delete a Service or release a reservation of the namespace, or raise its number in \
+             [pool.quota]"
+        }
+        "PoolDraining" => "name another pool, or take `drain` out of this one",
+        "CoolingDown" | "PoolCoolingDown" => {
+            "wait: it is given when `cool_down` of the pool is over; or add addresses to the pool"
+        }
+        "ReservedForAnother" => {
+            "ask for another address, or give the reservation up (its [[reservation]] in the \
+             configuration, or roadstead release)"
+        }
+        "ReservationInUse" => "delete the Service that has it, or name another reservation",
+        "TooManyReservations" => "roadstead release those that are no longer wanted",
+        "NameUnresolved" | "NameWithoutAddress" => {
+            "correct the name in roadstead.io/addresses, or its records; this host resolves it anew \
+             each minute"
+        }
+        "NameMoved" => "nothing, or create the Service anew where it is to move",
         "ConflictOnWire" => {
             "find the machine with that MAC address and take the IP address off it, or add the \
              address to `reserved` of its pool"

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use roadstead_model::{local::BackendState, problem::Severity, snapshot::SourceState};
 
-use super::{ServiceView, Status};
+use super::{ServiceView, Status, group};
 use crate::render::{Colour, Table, counted, painted, printable, state_word};
 
 /// Problems shown; `roadstead check` prints all of them.
@@ -14,7 +14,9 @@ const PROBLEMS_SHOWN: usize = 10;
 pub(super) fn shown(status: &Status, terminal: bool) -> String {
     let sections = [
         services(status, terminal),
+        group::shown(status.group.as_ref(), terminal),
         pools(status, terminal),
+        reservations(status, terminal),
         nodes(status, terminal),
         router(status),
         problems(status),
@@ -93,6 +95,7 @@ fn state(service: &ServiceView) -> (Colour, String) {
         None if service.condition("Allocated").is_none() => (Colour::Yellow, "unknown".to_owned()),
         None => match service.condition("Announced").map(|c| c.reason.as_str()) {
             Some("Degraded" | "Held") => (Colour::Yellow, "degraded".to_owned()),
+            Some("FollowsWriter") => (Colour::Green, "ready, announced by another host".to_owned()),
             Some("HostAddress") => (Colour::Green, "serving on the host's address".to_owned()),
             _ => (Colour::Green, "serving".to_owned()),
         },
@@ -108,6 +111,21 @@ fn pools(status: &Status, terminal: bool) -> String {
         let full = pool.total.parse::<u64>().is_ok_and(|total| total <= pool.used);
         let colour = if full { Colour::Yellow } else { Colour::Plain };
         table.row(colour, &[pool.name.to_string(), pool.used.to_string(), pool.total.clone()]);
+    }
+    table.shown()
+}
+
+/// What nobody holds: without this table nobody would know why a pool is full.
+fn reservations(status: &Status, terminal: bool) -> String {
+    if status.reservations.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(terminal, &["RESERVED", "FOR", "ADDRESSES", "BY"]);
+    for kept in &status.reservations {
+        let by = if kept.configured { "configuration" } else { "annotation" };
+        let cells =
+            [kept.name.to_string(), kept.r#for.clone(), joined(kept.addresses.iter()), by.into()];
+        table.row(Colour::Plain, &cells);
     }
     table.shown()
 }

@@ -3,6 +3,7 @@
 mod errors;
 mod group;
 mod layers;
+mod limits;
 mod properties;
 mod samples;
 

@@ -1,8 +1,10 @@
 //! What a Service asks of the allocator, and who may reach it: annotations beside their fields.
 //!
 //! Ours win over MetalLB's, MetalLB's over its old ones (`metallb.universe.tf`, deprecated since
-//! 0.14.9), annotations over the deprecated `spec.loadBalancerIP`. A key that is there wins even
-//! when it is empty, as in MetalLB. No other annotation is looked at or kept.
+//! 0.14.9). A key that is there wins even when it is empty, as in MetalLB. Ours win over the deprecated
+//! `spec.loadBalancerIP`; MetalLB's and that field exclude each other, unless they say the same. What
+//! MetalLB writes (`ip-allocated-from-pool`) is neither read nor written: the status has the address.
+//! No other annotation is looked at or kept.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -147,7 +149,8 @@ fn chosen<'n, 't>(
         let Some(field) = annotations.field(key) else { continue };
         let Some(text) = field.text(report) else { continue };
         if let (Some(new), true) = (keys.get(1), keys.last() == Some(&key)) {
-            report.notice(field.line, format!("annotation {key} is deprecated; {new} is read too"));
+            let what = format!("annotation {key} is deprecated; {new} is read too");
+            report.warning(field.line, what);
         }
         match &winner {
             None => winner = Some((key, field, text)),
@@ -175,8 +178,12 @@ fn addresses(
     spec: &Fields<'_, '_>,
     report: &mut Report<'_>,
 ) -> Wanted {
-    let listed = chosen(annotations, ADDRESSES, report)
-        .map(|(field, text)| address_list(&field, text, report));
+    let [ours, ..] = ADDRESSES;
+    let is_ours = |field: &Field<'_, '_>| field.path.ends_with(ours);
+    let chosen = chosen(annotations, ADDRESSES, report)
+        .filter(|(field, text)| is_ours(field) || !text.trim().is_empty());
+    let is_metallbs = chosen.as_ref().is_some_and(|(field, _)| !is_ours(field));
+    let listed = chosen.map(|(field, text)| address_list(&field, text, report));
     let field = spec.field("loadBalancerIP");
     let single = match field.as_ref().and_then(|field| field.text(report)) {
         Some(text) if !text.is_empty() => field.as_ref().and_then(|field| field.address(report)),
@@ -184,6 +191,11 @@ fn addresses(
     };
     let single = single.map(|address| Wanted { addresses: vec![address], hosts: Vec::new() });
     match (listed, single, field) {
+        // As in MetalLB, where one of both may be said: who has an address keeps it meanwhile.
+        (Some(listed), Some(single), Some(field)) if listed != single && is_metallbs => {
+            field.wrong(report, "an annotation of MetalLB's asks for another address; leave one of them out");
+            listed
+        }
         (Some(listed), Some(single), Some(field)) if listed != single => {
             report.notice(
                 field.line,

@@ -16,20 +16,26 @@
 //! | 3 | ports that are no longer wanted are free; ports wanted in addition are claimed, senior holders first |
 //! | 4 | each Service in turn gets its addresses: by seniority in the ledger; then, with the ledger lost, who has an address in its status; then who names an address or has one in its status; then by key |
 //!
-//! One Service in one family:
+//! One Service in one family has places to fill: one for each address that it names itself or by a
+//! host name, and more up to the `address-count`; one where it says nothing.
 //!
 //! | | it keeps, or takes | unless |
 //! |---|---|---|
-//! | 1 | the address that it holds | it asks for another, the pool is pinned to others, the address is reserved, the wire showed it to be another's before it was announced and it was not asked for, the Service changed its own sharing key away from its neighbours', or neighbours claim all its ports |
-//! | 2 | the address that it names | it lies in no pool or not in the pool named, the pool is pinned to others, the address is barred (below), or held and not to be shared |
-//! | 3 | an address that it left and that is not silent yet | as 2 |
-//! | 4 | the address in its status | as 2; the pool must be one of 5 |
-//! | 5 | from the pool that it names, or from each pool with `auto_assign` that it may use, pinned pools first, then by priority, then as in the file: an address beside Services of its sharing key; the first free address, ascending; in a pool that is shared when full, the first address whose ports are free | nothing is found: a [`Refusal`] says why |
+//! | 1 | the addresses that it holds, as far as there are places, those named first, then the senior | it asks for others, the pool is pinned to others, the address is reserved, the wire showed it to be another's before it was announced and it was not asked for, the Service changed its own sharing key or partners away from its neighbours', or neighbours claim all its ports |
+//! | 2 | the addresses that it names | it lies in no pool or in none of the pools named, the pool is pinned to others or draining, the address is barred (below), kept for others (`reservations`, `memory`), beyond the `quota`, or held and not to be shared |
+//! | 3 | what its reservation keeps, or is given to it by the configuration | as 2 |
+//! | 4 | an address that it left and that is not silent yet, or cools down | as 2 |
+//! | 5 | the address in its status | as 2; the pool must be one of 6 |
+//! | 6 | from the pools that it names, in that order, or from each pool with `auto_assign` that it may use, pinned pools first, then by priority, then as in the file: an address beside Services of its sharing key; the first free address, ascending; in a pool that is shared when full, the first address whose ports are free | nothing is found: a [`Refusal`] says why |
 //!
-//! *Acquire before release*: what is held and is no longer wanted stays until its successor is
-//! taken, and then stays claimed as *leaving* until it has fallen silent (S5). Of a Service that
-//! requires both families, both are taken or none. One that prefers both gains the second when
-//! it can be had, and the first is not touched.
+//! *All or none*: where a place cannot be filled, nothing of the family changes. *Acquire before
+//! release*: what is held and is no longer wanted stays until every successor is taken, and then stays
+//! claimed as *leaving* until it has fallen silent (S5). Of a Service that requires both families, both
+//! are taken or none. One that prefers both gains the second when it can be had, and the first is not
+//! touched.
+//!
+//! *Nobody moves but on request*: quotas, drains, reservations, cool-down, priorities and sharing are
+//! rules of entry, and a host name that resolves elsewhere is told of.
 //!
 //! Barred for new holders: reserved addresses; those ending in .0 and .255 where the pool avoids
 //! them; addresses of nodes, gateways, of this host (unless the pool is for them) and of connected

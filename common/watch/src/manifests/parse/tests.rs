@@ -11,6 +11,7 @@ use super::*;
 
 mod health_check;
 mod lists;
+mod metallb;
 mod problems;
 mod random;
 
@@ -198,6 +199,53 @@ fn annotations_of_ours_win_and_others_are_read() {
     );
     assert_eq!(all.pool.as_deref(), Some("dmz"));
     assert_eq!(all.sharing_key.as_deref(), Some("a b"));
+}
+
+#[test]
+fn requests_beyond_an_address() {
+    let read = |annotations: &str| {
+        let text = with_spec("")
+            .replace("{name: web}", &format!("{{name: web, annotations: {{{annotations}}}}}"));
+        let parsed = parse(&text);
+        (told(&parsed), parsed, text)
+    };
+    let request = |annotations: &str| {
+        let (told, parsed, text) = read(annotations);
+        assert!(told.is_empty(), "{told:?}");
+        match only(parsed, &text) {
+            Object::Service(service) => service.request.clone(),
+            other => panic!("a Service wanted, not {other:?}"),
+        }
+    };
+    let several = request("roadstead.io/addresses: '192.0.2.1, Web.Example.ORG., 2001:db8::1, 192.0.2.2'");
+    assert_eq!(several.addresses.len(), 3);
+    assert_eq!(several.hosts, ["web.example.org".into()]);
+    assert_eq!(request("roadstead.io/address-count: '16'").count, Some(16));
+    let pools = request("roadstead.io/pool: 'dmz, lan'");
+    assert_eq!(pools.pools().collect::<Vec<_>>(), ["dmz", "lan"]);
+    let shared = request("roadstead.io/share-with-namespaces: 'b, a,b'").share_with.unwrap();
+    assert_eq!(shared, ["a".into(), "b".into()]);
+    assert_eq!(request("roadstead.io/share-with-namespaces: ''").share_with, Some(vec![]));
+    assert_eq!(request("roadstead.io/reservation: front").reservation.as_deref(), Some("front"));
+
+    for (wrong, what) in [
+        ("roadstead.io/addresses: '192.0.2.256'", "192.0.2.256"),
+        ("roadstead.io/addresses: banana", "banana"),
+        ("roadstead.io/addresses: 'web..example.org'", "web..example.org"),
+        ("roadstead.io/addresses: 'a.example.org, A.example.org'", "a.example.org is there twice"),
+        ("roadstead.io/addresses: 'a.org,b.org,c.org,d.org,e.org'", "4 host names"),
+        ("roadstead.io/address-count: '0'", "from 1 to 16"),
+        ("roadstead.io/address-count: '17'", "from 1 to 16"),
+        ("roadstead.io/address-count: two", "`two`"),
+        ("roadstead.io/share-with-namespaces: 'a, B'", "`B` is not the name of a namespace"),
+        ("roadstead.io/reservation: ''", "1 to 63"),
+        ("roadstead.io/reservation: 'a/b'", "`a/b`"),
+    ] {
+        let (told, parsed, _) = read(wrong);
+        assert!(told.iter().any(|line| line.contains(what)), "{what} is not told of in {told:?}");
+        let is_good = |item: &Item| matches!(item.content, Content::Good(_));
+        assert!(!parsed.items.iter().any(is_good), "{wrong} is used");
+    }
 }
 
 #[test]
