@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use roadstead_lab::{edge::DaemonName, kube::access};
+use roadstead_lab::{edge::DaemonName, kube::Identity};
 use serde_json::Value;
 
 /// The log, as long as the API server runs.
@@ -25,7 +25,7 @@ pub(crate) struct Requests(BTreeMap<String, BTreeMap<&'static str, u64>>);
 impl Audit {
     /// Writes the policy: one line for each request of a daemon, none for others.
     pub(crate) fn prepare(dir: &Path) -> Result<Self> {
-        let users = DaemonName::ALL.map(access::user);
+        let users = DaemonName::ALL.map(user_of);
         let policy = format!(
             "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n\
              - {{ level: Metadata, users: {users:?} }}\n- {{ level: None }}\n"
@@ -66,7 +66,7 @@ impl Requests {
         let is_watch = event["verb"] == "watch";
         let counted = if is_watch { "ResponseStarted" } else { "ResponseComplete" };
         let user = event["user"]["username"].as_str().unwrap_or_default();
-        let daemon = DaemonName::ALL.into_iter().find(|daemon| access::user(*daemon) == user);
+        let daemon = DaemonName::ALL.into_iter().find(|daemon| user_of(*daemon) == user);
         if let Some(daemon) = daemon.filter(|_| event["stage"] == counted) {
             *self.0.entry(what(event)).or_default().entry(daemon.as_str()).or_default() += 1;
         }
@@ -92,13 +92,26 @@ impl Requests {
     }
 }
 
-/// `patch services/status`, `list nodes`; a watch that begins with a list is a list.
+/// Whose account a daemon has.
+fn user_of(daemon: DaemonName) -> &'static str {
+    match daemon {
+        DaemonName::Speaker => Identity::Speaker.user(),
+        DaemonName::Router => Identity::Router.user(),
+    }
+}
+
+/// `patch services/status`, `list nodes`. A watch that begins with a list is a list; one that asks
+/// for a single object wants the list's version, after a watch that has ended early.
 fn what(event: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let object = &event["objectRef"];
     let (mut verb, resource) = (text(&event["verb"]), text(&object["resource"]));
-    if verb == "watch" && text(&event["requestURI"]).contains("sendInitialEvents=true") {
+    let asks = |query: &str| text(&event["requestURI"]).split(['?', '&']).any(|it| it == query);
+    if verb == "watch" && asks("sendInitialEvents=true") {
         verb = "list, then watch".to_owned();
+    }
+    if verb == "list" && asks("limit=1") {
+        verb = "version of".to_owned();
     }
     match object["subresource"].as_str() {
         Some(subresource) => format!("{verb} {resource}/{subresource}"),
@@ -116,7 +129,7 @@ mod tests {
         json!({
             "verb": verb, "stage": stage,
             "requestURI": format!("/api/v1/services?{query}"),
-            "user": {"username": access::user(DaemonName::Speaker)},
+            "user": {"username": user_of(DaemonName::Speaker)},
             "objectRef": {"resource": "services"},
         })
     }
@@ -128,7 +141,8 @@ mod tests {
         requests.add(&event("watch", "ResponseComplete", "sendInitialEvents=true"));
         requests.add(&event("watch", "ResponseStarted", "resourceVersion=7"));
         requests.add(&event("list", "ResponseComplete", "limit=250"));
-        assert_eq!((requests.total(), requests.lists()), (3, 2));
+        requests.add(&event("list", "ResponseComplete", "limit=1"));
+        assert_eq!((requests.total(), requests.lists()), (4, 2));
         let rows: Vec<_> = requests.rows().collect();
         assert_eq!(rows[1], ("list, then watch services", 1, 0));
     }

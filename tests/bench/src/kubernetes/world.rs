@@ -24,9 +24,10 @@ use roadstead_lab::{
     edge::DaemonName,
     eventually,
     kube::{
-        Api, Cluster, Flags, Pod, access,
+        Api, Cluster, Flags, Pod,
         api::{Answered, Request},
         objects, plane,
+        rights::Admission,
     },
 };
 use serde_json::json;
@@ -78,8 +79,9 @@ impl World {
         let pods = (1..=PROXIES).map(run).collect::<Result<_>>()?;
         let mut edge = Edge::prepare(&lab, POOL)?;
         edge.log_sparsely();
-        let source = access::admit(cluster.plane(), &edge, "bench")?;
-        edge.configure(&(source + POOL))?;
+        let files = edge.state().with_file_name("kubeconfigs");
+        let admitted = Admission::new("bench", &files).run(cluster.plane())?;
+        edge.configure(&(admitted.toml() + POOL))?;
         let (api, nodes) = (cluster.plane().api()?, u16::from(PROXIES));
         Ok(Self { edge, _pods: pods, cluster, api, audit, lab, services: 0, nodes })
     }

@@ -13,7 +13,6 @@
 //! | [`assets`] | where the programs are |
 //! | [`authority`], [`identity`], [`kubeconfig`] | certificates, who may ask, how a client is told |
 //! | [`plane`] | the control plane of a host |
-//! | [`access`] | the daemons as clients: their roles, tokens, kubeconfigs |
 //! | [`api`] | thousands of objects at once |
 //! | [`kubectl`], [`objects`] | objects written and read back |
 //! | [`node`], [`pod`] | a node with its kube-proxy, pods as processes |
@@ -24,7 +23,6 @@
 //! | [`rights`] | the daemons' roles and kubeconfigs, by `roadstead kubeconfig` |
 //! | [`shared`] | one cluster for several tests of a program |
 
-pub mod access;
 pub mod api;
 pub mod assets;
 pub mod authority;

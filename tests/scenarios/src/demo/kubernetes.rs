@@ -11,7 +11,7 @@ use roadstead_lab::{
     Edge, Lab, Topology,
     edge::DaemonName,
     eventually,
-    kube::{Cluster, Kubectl, Kubelet, access},
+    kube::{Cluster, Kubectl, Kubelet, rights::Admission},
 };
 
 use super::show::{self, Show, Step};
@@ -84,9 +84,10 @@ impl Demo {
     }
 
     fn start_daemons(&mut self) -> Result<()> {
-        let source = access::admit(self.cluster.plane(), &self.edge, SOURCE)?;
-        println!("  kubectl apply -f etc/kubernetes; a token and a kubeconfig for each daemon");
-        self.edge.configure(&(source + POOLS))?;
+        println!("  roadstead kubeconfig: roles, and a kubeconfig with a token for each daemon");
+        let admitted = Admission::new(SOURCE, &self.edge.state().with_file_name("kubeconfigs"))
+            .run(self.cluster.plane())?;
+        self.edge.configure(&(admitted.toml() + POOLS))?;
         for daemon in DaemonName::ALL {
             println!("  start roadstead-{} on the edge host", daemon.as_str());
             self.edge.start_daemon(daemon)?;

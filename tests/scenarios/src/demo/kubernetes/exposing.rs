@@ -8,10 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use roadstead_lab::{
-    Load,
-    edge::DaemonName,
-    eventually,
-    kube::{Api, access},
+    Load, eventually,
+    kube::{Api, Identity},
 };
 use serde_json::Value;
 
@@ -26,22 +24,23 @@ const RATE: u32 = 300;
 const REPLICAS: usize = 4;
 
 /// What each daemon may do: the answers of the API server itself.
-const QUESTIONS: [(&str, DaemonName, bool); 5] = [
-    ("patch services --subresource=status", DaemonName::Speaker, true),
-    ("patch services --subresource=status", DaemonName::Router, false),
-    ("update services", DaemonName::Speaker, false),
-    ("get secrets", DaemonName::Speaker, false),
-    ("list nodes", DaemonName::Router, true),
+const QUESTIONS: [(&str, Identity, bool); 5] = [
+    ("patch services --subresource=status", Identity::Speaker, true),
+    ("patch services --subresource=status", Identity::Router, false),
+    ("update services", Identity::Speaker, false),
+    ("get secrets", Identity::Speaker, false),
+    ("list nodes", Identity::Router, true),
 ];
 
 /// Asks RBAC.
 pub(super) fn rights(demo: &mut Demo) -> Result<String> {
-    for (what, daemon, wanted) in QUESTIONS {
-        let line = format!("auth can-i {what} -A --as={}", access::user(daemon));
+    for (what, who, wanted) in QUESTIONS {
+        let line = format!("auth can-i {what} -A --as={}", who.user());
+        let name = if who == Identity::Speaker { "speaker" } else { "router" };
         let output = demo.kubectl.output(&line.split_whitespace().collect::<Vec<_>>())?;
         let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        println!("    may the {:<7} {what:<36} {answer}", daemon.as_str());
-        ensure!((answer == "yes") == wanted, "the {} may {what}: {answer}", daemon.as_str());
+        println!("    may the {name:<7} {what:<36} {answer}");
+        ensure!((answer == "yes") == wanted, "the {name} may {what}: {answer}");
     }
     Ok("as etc/kubernetes says".to_owned())
 }
