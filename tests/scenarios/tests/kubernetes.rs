@@ -2,11 +2,15 @@
 //! their programs stands below this module: `cargo xtask test` leaves it out by its name where
 //! they cannot be had, and says so.
 
+mod clusters;
 mod node_ports;
 mod nodes;
+mod outage;
 mod plane;
 mod rights;
 mod source;
+mod watched;
+mod writing;
 
 use anyhow::Result;
 use roadstead_lab::{

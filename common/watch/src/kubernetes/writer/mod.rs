@@ -164,10 +164,8 @@ impl Writer {
 
     fn look(&mut self) {
         let now = Now::read();
-        if self.reporting.reports.has_changed().unwrap_or(false) {
-            let reports = Arc::clone(&self.reporting.reports.borrow_and_update());
-            self.desk.handle_reports(reports, now);
-        }
+        let reports = Arc::clone(&self.reporting.reports.borrow_and_update());
+        self.desk.handle_reports(reports, now);
         let inbox::Seen { listed, changed } = self.inbox.take();
         if let Some(all) = listed {
             self.desk.handle_listed(all, now);
