@@ -193,7 +193,10 @@ fn addresses(
     match (listed, single, field) {
         // As in MetalLB, where one of both may be said: who has an address keeps it meanwhile.
         (Some(listed), Some(single), Some(field)) if listed != single && is_metallbs => {
-            field.wrong(report, "an annotation of MetalLB's asks for another address; leave one of them out");
+            field.wrong(
+                report,
+                "an annotation of MetalLB's asks for another address; leave one of them out",
+            );
             listed
         }
         (Some(listed), Some(single), Some(field)) if listed != single => {

@@ -351,7 +351,7 @@ fn annotations() {
     annotated(
         "metallb.universe.tf/address-pool: lan",
         &[
-            "N 6: Service default/web: annotation metallb.universe.tf/address-pool is deprecated; metallb.io/address-pool is read too",
+            "W 6: Service default/web: annotation metallb.universe.tf/address-pool is deprecated; metallb.io/address-pool is read too",
         ],
     );
     annotated(
