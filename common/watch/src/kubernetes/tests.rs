@@ -4,6 +4,7 @@ mod api;
 mod credentials;
 mod faults;
 mod metallb;
+pub(super) mod ssa;
 mod tls;
 
 use std::{fs, future::pending, path::Path, path::PathBuf, sync::Arc, time::Duration};

@@ -181,11 +181,11 @@ impl Desk {
                 for it in &happenings {
                     self.events.handle(it, now);
                 }
-                self.is_clean(&key, &intent);
+                self.is_clean(&key, &intent, now.mono);
             }
             Answer::Gone => {
                 entry.fail(None, now.chance, now.mono);
-                self.is_clean(&key, &intent);
+                self.is_clean(&key, &intent, now.mono);
             }
             Answer::Conflict => entry.has_conflict = true,
             Answer::Failed { why, is_common: true, .. } => {
@@ -215,10 +215,10 @@ impl Desk {
     }
 
     /// The object that was to be cleaned is, or is gone.
-    fn is_clean(&mut self, key: &ServiceKey, intent: &Intent) {
-        let (Intent::Clean(uid) | Intent::IsClean(uid)) = intent else { return };
+    fn is_clean(&mut self, key: &ServiceKey, intent: &Intent, now: Instant) {
+        let Intent::Clean(uid) = intent else { return };
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.is_clean(uid);
+            entry.is_clean(uid, now);
         }
         if self.reports.lapsed.get(key) == Some(uid) {
             self.cleaned.push_back(Cleaned { service: key.clone(), uid: Arc::clone(uid) });
@@ -266,7 +266,7 @@ impl Desk {
                 (body, others || entry.has_conflict, happenings(&key, apply, marks))
             }
             Intent::Clean(uid) => (status::empty(&key, uid), true, Vec::new()),
-            Intent::Rest | Intent::Wait(_) | Intent::IsClean(_) => return None,
+            Intent::Rest | Intent::Wait(_) => return None,
         };
         entry.in_flight = true;
         let sending = Sending::Apply { key: key.clone(), body, force };
@@ -318,7 +318,6 @@ impl Desk {
         }
         let urgency = match self.intent(key, now.mono) {
             Intent::Rest => return self.drop_idle(key),
-            intent @ Intent::IsClean(_) => return self.is_clean(key, &intent),
             Intent::Wait(at) => return self.queue(key, Queued::Waiting(at)),
             Intent::Clean(_) => Urgency::Clean,
             Intent::Apply(apply) => match apply.lack {

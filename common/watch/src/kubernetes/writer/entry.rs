@@ -19,6 +19,9 @@ use crate::kubernetes::{Timing, backoff::Backoff};
 /// is one write. The finalizer and addresses never wait.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// Within this time the speaker has heard, and written down, that an object is clean.
+const HEARD: Duration = Duration::from_secs(10);
+
 /// What is to be written to a Service, in the order in which Services are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Urgency {
@@ -43,8 +46,6 @@ pub(super) enum Intent {
     Apply(Box<Apply>),
     /// Nothing of ours is to be on the object with this uid.
     Clean(Arc<str>),
-    /// There is nothing to be taken off it (any more).
-    IsClean(Arc<str>),
 }
 
 /// What is to be on a Service.
@@ -74,8 +75,8 @@ pub(super) struct Entry {
     last_write: Option<Instant>,
     not_before: Option<Instant>,
     backoff: Backoff,
-    /// The object of which everything was taken off.
-    clean: Option<Arc<str>>,
+    /// The object of which everything was taken off, and when the speaker was told.
+    clean: Option<(Arc<str>, Instant)>,
 }
 
 /// What is said of one Service.
@@ -134,7 +135,7 @@ impl Entry {
     pub(super) fn intent(&self, said: Said<'_>, now: Instant) -> Intent {
         let intent = match said {
             Said::Shows(report) => self.showing(report, now),
-            Said::Lapsed(uid) => self.cleaning(uid),
+            Said::Lapsed(uid) => self.cleaning(uid, now),
             Said::Kept => Intent::Rest,
             Said::Nothing => match &self.observed {
                 Some(seen) if seen.marks.is_marked => {
@@ -199,16 +200,14 @@ impl Entry {
         (Applied::new(report.holds, ingress, &conditions), claim)
     }
 
-    fn cleaning(&self, uid: &Arc<str>) -> Intent {
-        if self.clean.as_ref() == Some(uid) {
-            return Intent::Rest;
-        }
-        match &self.observed {
-            Some(seen) if seen.uid != *uid || !seen.marks.is_marked => {
-                Intent::IsClean(Arc::clone(uid))
-            }
-            // One that is no load balancer any more is not observed.
-            Some(_) | None => Intent::Clean(Arc::clone(uid)),
+    /// It is always asked for: an object that is seen without anything of ours may have been seen
+    /// before an apply that nobody heard of again, and one that is no load balancer is not seen.
+    /// One that lapses still, a while after it was told to be clean, was written to again meanwhile.
+    fn cleaning(&self, uid: &Arc<str>, now: Instant) -> Intent {
+        let told = self.clean.as_ref().filter(|(clean, _)| clean == uid);
+        match told.and_then(|(_, at)| at.checked_add(HEARD)).filter(|at| *at > now) {
+            Some(at) => Intent::Wait(at),
+            None => Intent::Clean(Arc::clone(uid)),
         }
     }
 
@@ -236,8 +235,8 @@ impl Entry {
     }
 
     /// It is known that nothing of ours is on this object.
-    pub(super) fn is_clean(&mut self, uid: &Arc<str>) {
-        self.clean = Some(Arc::clone(uid));
+    pub(super) fn is_clean(&mut self, uid: &Arc<str>, now: Instant) {
+        self.clean = Some((Arc::clone(uid), now));
     }
 
     /// It could not be written; it is tried again after a while.
@@ -256,7 +255,7 @@ impl Entry {
 fn mark(intent: &Intent) -> u64 {
     match intent {
         Intent::Apply(apply) => hash(&(&apply.uid, &apply.applied)),
-        Intent::Clean(uid) | Intent::IsClean(uid) => hash(&(uid, Applied::default())),
+        Intent::Clean(uid) => hash(&(uid, Applied::default())),
         Intent::Rest | Intent::Wait(_) => 0,
     }
 }
