@@ -102,6 +102,12 @@ pub(crate) enum Verb {
     /// NAME.speaker.kubeconfig and NAME.router.kubeconfig, each for its daemon's user only. Needs an
     /// administrator's kubeconfig, once: the daemons renew their own tokens. Safe to do again.
     Kubeconfig(KubeconfigArguments),
+    /// Say what would change if Roadstead took the place of another load balancer.
+    Migrate {
+        /// Whose place.
+        #[command(subcommand)]
+        from: MigrateFrom,
+    },
     /// Give up the addresses that a reservation by annotation keeps and that nobody holds.
     Release {
         /// [SOURCE/]NAMESPACE/NAME of the reservation, as `status` lists it.
@@ -112,6 +118,33 @@ pub(crate) enum Verb {
     Confirm,
     /// The version of this program and of the daemons.
     Version,
+}
+
+/// Whose place is taken.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum MigrateFrom {
+    /// MetalLB, object by object and address by address. Only looks; writes nothing.
+    #[command(after_help = "Exit status: 0 no address would change, 1 one would, or the \
+        configuration is at fault.\nFor files:  kubectl get ipaddresspools,l2advertisements,\
+        bgpadvertisements,bgppeers,bfdprofiles,communities,\n            \
+        services,nodes,namespaces -A -o yaml > all.yaml")]
+    Metallb(MetalLbArguments),
+}
+
+/// Where MetalLB is looked at.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct MetalLbArguments {
+    /// The cluster's kubeconfig; that of kubectl without.
+    #[arg(long, value_name = "FILE", conflicts_with = "paths")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The namespace that MetalLB is installed in.
+    #[arg(long, value_name = "NAME", default_value = roadstead_model::metallb::NAMESPACE)]
+    pub(crate) namespace: String,
+    /// Files and directories of what kubectl printed, instead of a cluster.
+    pub(crate) paths: Vec<PathBuf>,
+    /// How to print it.
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: Format,
 }
 
 /// What to set up in a cluster, and by whose rights.
@@ -258,6 +291,9 @@ mod tests {
             "roadstead kubeconfig --print",
             "roadstead kubeconfig --kubeconfig /a --context c --name home --out /x --duration 10m",
             "roadstead kubeconfig --server https://192.0.2.1:6443 --duration 30d",
+            "roadstead migrate metallb",
+            "roadstead migrate metallb --kubeconfig /k --namespace lb -o json",
+            "roadstead migrate metallb a.yaml dir",
             "roadstead version",
         ] {
             assert!(parse(line).is_ok(), "{line}");
@@ -280,6 +316,8 @@ mod tests {
             "roadstead kubeconfig --name ../etc",
             "roadstead kubeconfig --server 192.0.2.1",
             "roadstead undrain n1",
+            "roadstead migrate",
+            "roadstead migrate metallb --kubeconfig /k a.yaml",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
         }
@@ -316,6 +354,6 @@ mod tests {
         assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
         let text = help.to_string();
         assert!(text.contains("explain") && text.contains("Exit status"), "{text}");
-        assert!(!text.contains("migrate") && !text.contains("top "), "{text}");
+        assert!(text.contains("migrate") && !text.contains("top "), "{text}");
     }
 }

@@ -16,6 +16,7 @@ mod fixtures;
 mod flows;
 mod kubeconfig;
 mod local_files;
+mod migrate;
 mod orders;
 mod output;
 mod render;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::{
-    args::{Arguments, Verb},
+    args::{Arguments, MigrateFrom, Verb},
     daemons::Daemons,
     exit::Exit,
     output::Output,
@@ -63,6 +64,9 @@ async fn run(arguments: &Arguments, out: &mut Output) -> Exit {
         Verb::Drain { what } => orders::drain(&daemons(arguments, out), what, out).await,
         Verb::Undrain { what } => {
             orders::undrain(&daemons(arguments, out), what.as_ref(), out).await
+        }
+        Verb::Migrate { from: MigrateFrom::Metallb(from) } => {
+            migrate::metallb(from, config, out).await
         }
         Verb::Kubeconfig(arguments) => kubeconfig::run(arguments, out).await,
         Verb::Release { reservation } => {

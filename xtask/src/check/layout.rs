@@ -95,6 +95,8 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "roadstead-link",
             "roadstead-sys",
             "roadstead-netlink",
+            // The allocator, pure as it is: `migrate` asks it what it would do.
+            "roadstead-speaker-core",
         ],
     ),
     ("roadstead-lab", &[]),

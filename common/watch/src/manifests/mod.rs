@@ -34,4 +34,4 @@ pub use scan::{
     is_manifest, read, scan,
 };
 pub use tracker::Timing;
-pub use worker::check;
+pub use worker::{check, check_all};

@@ -221,13 +221,40 @@ pub fn check(
     path: &Path,
     metallb: Option<Arc<str>>,
 ) -> io::Result<SourceView> {
+    check_all(source, &[path], metallb)
+}
+
+/// The same for several, taken together as if they were one directory.
+///
+/// # Errors
+/// When one of the paths cannot be read at all.
+pub fn check_all(
+    source: &SourceName,
+    paths: &[impl AsRef<Path>],
+    metallb: Option<Arc<str>>,
+) -> io::Result<SourceView> {
     let mut directory = Directory::new(source.clone()).with_metallb(metallb.is_some());
+    let mut doubts = BTreeMap::new();
+    for path in paths {
+        doubts.extend(read_once(&mut directory, path.as_ref(), metallb.as_ref())?);
+    }
+    directory.handle_scanned(doubts);
+    Ok(SourceView::clone(&directory.view()))
+}
+
+/// Reads what is under a path into a directory; what of it is in doubt.
+fn read_once(
+    directory: &mut Directory,
+    path: &Path,
+    metallb: Option<&Arc<str>>,
+) -> io::Result<BTreeMap<PathBuf, String>> {
+    let source = directory.source().clone();
     let metadata = std::fs::metadata(path)?;
     let scan = if metadata.is_dir() { scan::scan(path)? } else { scan::only(path, &metadata) };
     for (path, stamp) in &scan.files {
         match scan::read(path, stamp) {
             Ok(text) => {
-                let parsed = Cache::new(metallb.clone()).parse(source, path, &text);
+                let parsed = Cache::new(metallb.cloned()).parse(&source, path, &text);
                 directory.handle_parsed(path, parsed, Instant::now());
             }
             Err(error) => directory.handle_unreadable(path, &error.to_string(), Instant::now()),
@@ -236,8 +263,7 @@ pub fn check(
     for (path, why) in &scan.excess {
         directory.handle_unreadable(path, why, Instant::now());
     }
-    directory.handle_scanned(scan.doubts(path));
-    Ok(SourceView::clone(&directory.view()))
+    Ok(scan.doubts(path))
 }
 
 #[cfg(test)]
