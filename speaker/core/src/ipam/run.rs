@@ -65,6 +65,12 @@ enum Step<'a> {
     Settle { keep: Vec<Place<'a>>, take: Vec<Place<'a>> },
 }
 
+/// What a Service takes and gives up in the families that are planned already.
+struct SoFar {
+    taken: Vec<IpAddr>,
+    going: Vec<IpAddr>,
+}
+
 type Place<'a> = (IpAddr, Option<&'a Arc<str>>);
 
 impl<'a> Run<'_, 'a> {
@@ -158,7 +164,10 @@ impl<'a> Run<'_, 'a> {
             Err(refusal) => return self.refuse(wish, vec![refusal]),
         };
         let wanted = request.families.wanted();
-        let plan = |family: &Family| self.plan(wish, request, &claim, *family);
+        let live = self.book.live(&wish.service.key);
+        let unwanted = live.into_iter().filter(|a| !wanted.contains(&Family::of(*a)));
+        let mut so_far = SoFar { taken: Vec::new(), going: unwanted.collect() };
+        let plan = |family: &Family| self.plan(wish, request, &claim, *family, &mut so_far);
         let plans: Vec<_> = wanted.iter().map(plan).collect();
         match request.families {
             Families::RequireDual { .. } if plans.iter().any(|plan| plan.step.is_none()) => {
@@ -201,6 +210,7 @@ impl<'a> Run<'_, 'a> {
         request: &Request,
         claim: &Claim<'a>,
         family: Family,
+        so_far: &mut SoFar,
     ) -> Plan<'a> {
         let held = self.book.live_in(&wish.service.key, family);
         let stay = (!held.is_empty()).then_some(Step::Stay);
@@ -209,8 +219,9 @@ impl<'a> Run<'_, 'a> {
             Err(refusal) => return Plan { family, step: stay, refusals: vec![refusal] },
         };
         let (keep, objections) = self.sift(wish, request, &slots, &held);
-        let going: Vec<_> = held.iter().copied().filter(|a| !keep.contains(a)).collect();
-        let mut chosen = Vec::new();
+        let mut chosen = so_far.taken.clone();
+        let mut going = so_far.going.clone();
+        going.extend(held.iter().filter(|address| !keep.contains(address)));
         let mut failed = None;
         for slot in open(&slots, &keep) {
             let book = &*self.book;
@@ -228,12 +239,15 @@ impl<'a> Run<'_, 'a> {
                 }
             }
         }
+        let chosen_here = chosen.split_off(so_far.taken.len());
         let Some(why) = failed else {
+            so_far.taken.extend(&chosen_here);
+            so_far.going = going;
             let placed = |all: Vec<IpAddr>| all.into_iter().map(|a| (a, slots.host(a))).collect();
-            let step = Some(Step::Settle { keep: placed(keep), take: placed(chosen) });
+            let step = Some(Step::Settle { keep: placed(keep), take: placed(chosen_here) });
             return Plan { family, step, refusals: slots.notes };
         };
-        let found = keep.len().saturating_add(chosen.len());
+        let found = keep.len().saturating_add(chosen_here.len());
         let objections = objections.into_iter().filter(|objection| *objection != why);
         let refusals = objections.chain([incomplete(&slots, family, found, why.clone())]);
         Plan { family, step: stay, refusals: refusals.chain(slots.notes).collect() }

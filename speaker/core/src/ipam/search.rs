@@ -47,7 +47,7 @@ pub(super) struct Quest<'q, 'a> {
     pub(super) request: &'q Request,
     pub(super) claim: &'q Claim<'a>,
     pub(super) family: Family,
-    /// Found for the same Service already, and not taken yet.
+    /// Found for the same Service already, in this family and the one before, and not taken yet.
     pub(super) chosen: &'q [IpAddr],
     /// What the Service gives up when it finds everything.
     pub(super) going: &'q [IpAddr],

@@ -95,6 +95,21 @@ fn several_addresses_count_each() {
 }
 
 #[test]
+fn both_families_count() {
+    let pool = Pool { quota: most(1), ..pool("lan", &["192.0.2.10", "2001:db8::1"]) };
+    let mut world = World::new([pool]);
+    let families = Families::PreferDual { first: Family::V4 };
+    world.put(Service { families, ..service("web") });
+    let outcome = world.run();
+    assert_eq!(world.live("web"), ["192.0.2.10"]);
+    assert_eq!(said(&outcome, "web"), (ConditionStatus::True, "QuotaExceeded".to_owned()));
+    world.edit("web", |s| s.families = Families::RequireDual { first: Family::V4 });
+    assert_eq!(said(&world.run(), "web").1, "DualStackUnavailable");
+    world.edit("web", |s| s.families = Families::Single(Family::V6)).run();
+    assert_eq!(world.live("web"), ["2001:db8::1"], "what is given up makes room");
+}
+
+#[test]
 fn a_full_quota_of_one_pool_leads_to_the_next() {
     let mut world = limited(most(1), 5);
     world.pools.push(pool("more", &["198.51.100.1"]));
