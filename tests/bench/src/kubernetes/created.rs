@@ -55,15 +55,17 @@ fn one(world: &mut World) -> Result<[f64; 3]> {
     thread::scope(|scope| {
         let ask = |(host, to): (Host, SocketAddr)| {
             let wanted = &wanted;
-            scope.spawn(move || ask::first_answer(&host, to, wanted))
+            scope.spawn(move || {
+                let first = ask::first_answer(&host, to, wanted)?;
+                first.with_context(|| format!("{to} does not answer within {ANSWERED:?}"))
+            })
         };
         let asking: Vec<_> = asked.into_iter().map(ask).collect();
         let sent = world.create_one().map(|answered| answered.sent);
         wait(&wanted, || asking.iter().all(ScopedJoinHandle::is_finished));
-        let joined = asking.into_iter().map(|one| {
-            let answer = one.join().map_err(|_| anyhow!("a thread that asks panicked"))??;
-            answer.with_context(|| format!("Service {service} does not answer"))
-        });
+        let joined = asking
+            .into_iter()
+            .map(|one| one.join().map_err(|_| anyhow!("a thread that asks panicked"))?);
         let answers = joined.collect::<Result<Vec<Instant>>>()?;
         let sent = sent?;
         let took = |at: &Instant| milliseconds(at.saturating_duration_since(sent));

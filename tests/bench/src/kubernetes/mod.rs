@@ -33,6 +33,14 @@ const MANY: (u16, u16) = (5_000, 500);
 /// Everything, in one cluster that grows.
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Section>> {
     let mut world = World::build(MANY.1)?;
+    let measured = measure_in(&mut world, effort);
+    if measured.is_err() {
+        println!("{}", world.explain_failure());
+    }
+    measured
+}
+
+fn measure_in(world: &mut World, effort: Effort) -> Result<Vec<Section>> {
     step("nodes and Services");
     world.grow_nodes(SOME.1)?;
     world.grow_services(SOME.0)?;
@@ -42,10 +50,10 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Section>> {
     world.settle()?;
     let mark = world.audit.mark()?;
     step("Services are created one by one");
-    let created = created::measure(&mut world, effort.pick(100, 15))?;
+    let created = created::measure(world, effort.pick(100, 15))?;
     world.settle()?;
     step("a burst");
-    let burst = burst::measure(&mut world, BURST)?;
+    let burst = burst::measure(world, BURST)?;
     world.settle()?;
     let later = world.audit.since(mark)?;
     step("more nodes, more Services");
@@ -54,10 +62,10 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Section>> {
     world.wait_served()?;
     world.settle()?;
     step("cold starts");
-    let first = cold::measure(&mut world, true)?;
+    let first = cold::measure(world, true)?;
     world.settle()?;
-    let memory = memory_of(&world)?;
-    let reboot = cold::measure(&mut world, false)?;
+    let memory = memory_of(world)?;
+    let reboot = cold::measure(world, false)?;
     let starts = [("empty disk", first), ("after a reboot", reboot)];
     Ok(vec![
         section_created(&created),

@@ -178,12 +178,13 @@ impl World {
     /// Waits until the router reports each Service announced; when each stage was reached.
     pub(crate) fn wait_served(&self) -> Result<socket::Stages> {
         let socket = self.edge.runtime().join("router/local.sock");
-        socket::follow(&socket, usize::from(self.services), Instant::now() + SERVED).with_context(
-            || {
-                self.edge.dump();
-                self.lab.explain_failure()
-            },
-        )
+        socket::follow(&socket, usize::from(self.services), Instant::now() + SERVED)
+    }
+
+    /// Keeps logs and status; says where.
+    pub(crate) fn explain_failure(&self) -> String {
+        self.edge.dump();
+        self.lab.explain_failure()
     }
 
     /// Waits until the whole machine rests: less than a third of a core is used by the daemons and

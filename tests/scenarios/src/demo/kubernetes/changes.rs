@@ -72,16 +72,16 @@ fn unavailable(demo: &Demo) -> Result<String> {
 pub(super) fn delete(demo: &mut Demo) -> Result<String> {
     let to = SocketAddr::new(demo.vip(true)?, 80);
     let client = demo.lab.client()?;
-    demo.kubectl("delete service web --wait=false")?;
     let deleted = Instant::now();
+    demo.kubectl("delete service web --wait=false")?;
     let (silent, gone) = thread::scope(|scope| {
         let gone = scope.spawn(|| time_until_gone(demo, deleted));
         (ask::time_until_silent(client, to, deleted, SOON), gone.join())
     });
     let silent = silent?;
     let gone = gone.map_err(|_| anyhow!("the thread that looks panicked"))??;
-    println!("    {to} was silent {} ms after kubectl", silent.as_millis());
-    println!("    the object was gone {} ms after kubectl", gone.as_millis());
+    println!("    {to} was silent {} ms after kubectl was called", silent.as_millis());
+    println!("    the object was gone {} ms after kubectl was called", gone.as_millis());
     ensure!(silent <= gone, "the object went before the address was silent");
     let near = demo.lab.near()?;
     let mac = ask::who_has(near, to.ip())?;
