@@ -131,10 +131,10 @@ impl Owner {
             tokio::select! {
                 biased;
                 () = settled => {
-                    due = None;
                     if !self.send().await {
                         return;
                     }
+                    due = self.next_note();
                 }
                 order = self.orders.recv() => {
                     let Some(answer) = order else { return };
@@ -153,7 +153,8 @@ impl Owner {
                     }
                     self.state.handle(found);
                     let settle = self.timing.settle.max(self.cost.saturating_mul(SPARING));
-                    due = due.or_else(|| Instant::now().checked_add(settle));
+                    let soon = Instant::now().checked_add(settle);
+                    due = [due, soon].into_iter().flatten().min();
                 }
             }
         }
@@ -176,6 +177,12 @@ impl Owner {
         }
         self.sent = Some(Arc::clone(&view));
         self.views.send((self.source.clone(), view)).await.is_ok()
+    }
+
+    /// When there is something to be written down, without further news.
+    fn next_note(&self) -> Option<Instant> {
+        let is_noted = self.kept.is_none() || self.state.reached() == self.noted;
+        (!is_noted).then_some(self.note_at)
     }
 
     /// Writes down how far history was followed, where that is due. What cannot be written is told

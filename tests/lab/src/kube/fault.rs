@@ -53,7 +53,7 @@ pub enum Fault {
     /// Connections that are there stay and say nothing more, for ever; new ones are taken and get no
     /// answer: packets are lost on the way, and no end of either side is told.
     HalfOpen,
-    /// The history of Services is lost (410), and lists of them are empty.
+    /// The history of Services is lost (410), lists of them are empty, and nothing is said of any.
     EmptyServices,
 }
 

@@ -24,10 +24,9 @@ fn meets(world: &mut Watched, fault: Fault, told: Told, name: &str) -> Result<()
         world.wait_for_doubt(why)?;
     }
     // What nobody hears of now is followed afterwards.
-    let service = roadstead_lab::kube::objects::service(name, "LoadBalancer", 80, 8080);
-    world.cluster.kubectl()?.apply(&service.to_string())?;
+    world.expose(name)?;
     world.faults()?.set(Fault::None);
-    world.edge.wait_announced(&format!("default/{name}"), SOON)?;
+    world.served(name)?;
     world.wait_for_certainty()
 }
 

@@ -86,11 +86,22 @@ impl Watched {
     }
 
     pub(super) fn wait_ready(&self) -> Result<()> {
-        DaemonName::ALL.iter().try_for_each(|daemon| self.edge.wait_ready(*daemon))
+        eventually("the daemons are ready", SOON, || {
+            let status = self.edge.status()?;
+            let ready = status.daemons.iter().filter(|daemon| daemon.ready);
+            ensure!(ready.count() == DaemonName::ALL.len(), "{:?}", status.daemons);
+            Ok(())
+        })
     }
 
-    /// A Service with a pod on each node, once it is announced.
+    /// A Service with a pod on each node, once it is announced and answers.
     pub(super) fn serve(&mut self, name: &str) -> Result<Both> {
+        self.expose(name)?;
+        self.served(name)
+    }
+
+    /// A Service with a pod on each node, as far as the API knows.
+    pub(super) fn expose(&mut self, name: &str) -> Result<()> {
         let service = objects::service(name, "LoadBalancer", 80, 8080);
         self.cluster.kubectl()?.apply(&service.to_string())?;
         for node in [1, 2] {
@@ -98,6 +109,11 @@ impl Watched {
             let pod = self.cluster.run_pod(&self.lab, node, &pod, &[("app", name)])?;
             self.pods.push(pod);
         }
+        Ok(())
+    }
+
+    /// Where a Service is announced and answers.
+    pub(super) fn served(&self, name: &str) -> Result<Both> {
         let at = Both::new(self.edge.wait_announced(&format!("default/{name}"), SOON)?, 80)?;
         self.answers(&at)?;
         Ok(at)
@@ -136,18 +152,18 @@ impl Watched {
     pub(super) fn wait_for_doubt(&self, why: &str) -> Result<()> {
         eventually(&format!("doubt: {why}"), SOON, || {
             let (code, text) = self.said("status")?;
-            let doubts = text.lines().filter(|line| line.contains("in doubt"));
-            ensure!(doubts.clone().any(|line| line.contains(why)), "{text}");
+            let mut doubts = text.lines().filter(|line| line.contains("Source home is in doubt"));
+            ensure!(doubts.any(|line| line.contains(why)), "{text}");
             ensure!(code == Some(1), "status ended with {code:?}: {text}");
             Ok(())
         })
     }
 
-    /// No source is in doubt.
+    /// The cluster is not in doubt.
     pub(super) fn wait_for_certainty(&self) -> Result<()> {
         eventually("no doubt", SOON, || {
             let (_, text) = self.said("status")?;
-            ensure!(!text.contains("in doubt"), "{text}");
+            ensure!(!text.contains("Source home is in doubt"), "{text}");
             Ok(())
         })
     }

@@ -18,8 +18,8 @@ use super::Fault;
 
 /// Pieces on their way; a client that does not read holds up its own answer only.
 const PIECES: usize = 16;
-/// Ends the objects of a streaming list (KEP-3157).
-const LISTED: &[u8] = b"k8s.io/initial-events-end";
+/// What is left of a stream without objects.
+const BOOKMARK: &[u8] = br#""type":"BOOKMARK""#;
 
 /// A body that is sent piece by piece; an error cuts the connection.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Body for Pieces {
 pub(super) struct Pump {
     faults: watch::Receiver<Fault>,
     began: Fault,
-    /// The objects of a streaming list are left out, up to its end.
+    /// Objects are left out; what waits for the end of its line.
     empties: Option<BytesMut>,
 }
 
@@ -108,15 +108,14 @@ impl Pump {
     fn thinned(&mut self, piece: Bytes) -> Bytes {
         let Some(waiting) = &mut self.empties else { return piece };
         waiting.extend_from_slice(&piece);
+        let mut left = BytesMut::new();
         while let Some(end) = waiting.iter().position(|byte| *byte == b'\n') {
             let line = waiting.split_to(end + 1);
-            if line.windows(LISTED.len()).any(|window| window == LISTED) {
-                let mut rest = line;
-                rest.extend_from_slice(&self.empties.take().unwrap_or_default());
-                return rest.freeze();
+            if line.windows(BOOKMARK.len()).any(|window| window == BOOKMARK) {
+                left.extend_from_slice(&line);
             }
         }
-        Bytes::new()
+        left.freeze()
     }
 }
 
