@@ -5,7 +5,8 @@ use roadstead_model::{
     Protocol, ServiceKey, SourceName,
     local::{
         Announced, BackendState, BackendStatus, DaemonStatus, Flow, Flows, LegStatus, NodeStatus,
-        PoolStatus, PortStatus, ReservationStatus, RouterService, RouterStatus, SpeakerService, SpeakerStatus,
+        PoolStatus, PortStatus, ReservationStatus, RouterService, RouterStatus, SpeakerService,
+        SpeakerStatus,
     },
     reason::{Condition, ConditionStatus},
     snapshot::SourceState,

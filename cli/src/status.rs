@@ -11,8 +11,8 @@ use roadstead_model::{
     Problem, ServiceKey, SourceName,
     group::GroupStatus,
     local::{
-        Announced, DaemonStatus, LegStatus, NodeStatus, PoolStatus, PortStatus, ReservationStatus, RouterService,
-        RouterStatus, SpeakerService, SpeakerStatus,
+        Announced, DaemonStatus, LegStatus, NodeStatus, PoolStatus, PortStatus, ReservationStatus,
+        RouterService, RouterStatus, SpeakerService, SpeakerStatus,
     },
     problem::Severity,
     reason::{Condition, ConditionStatus, NO_PROBE_PASSED},

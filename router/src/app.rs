@@ -33,6 +33,7 @@ use crate::{
     control::{Control, EVENTS, Sinks, Sources},
     dataplane::Dataplane,
     host::{self, Wanted},
+    lease,
     kernel::{self, Kernel},
     memory::Memory,
     metrics::Metrics,
@@ -51,6 +52,7 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     let signals = Signals::install().context("cannot install signal handlers")?;
     let kernel = open(&config)?;
     let (sweep, flows, events) = (kernel.sweep(), kernel.list_flows(), kernel.events()?);
+    let set_lease = kernel.set_lease();
     let (netlink, follower) = Netlink::open()?;
     let memory = Memory::read(&Memory::path(&state));
 
@@ -88,6 +90,7 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
         tables: netlink.tables(),
         metrics,
     };
+    let leased = heard.clone();
     let control = Control::new(
         kernel,
         Sources {
@@ -103,6 +106,7 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
         memory.unwrap_or_default(),
     )?;
     let speaker = local::Client::new(config.paths.socket_of("speaker"));
+    let lessor = speaker.clone();
     // What is loaded forwards already. The first plan, which `/readyz` waits for, may itself wait for a
     // speaker that comes later, and systemd would take that for a failed start.
     notify::ready();
@@ -112,6 +116,7 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
         () = follower.run() => Err(anyhow!("the rtnetlink socket closed")),
         () = host::follow(netlink, wanted_out, host_in) => Ok(()),
         () = assignments::follow(speaker, heard_in) => Ok(()),
+        never = lease::follow(lessor, leased, set_lease) => match never {},
         () = sweep::run(sweep, retired_out, swept_in) => Ok(()),
         result = kernel::follow(events, events_in) => result,
         () = server.serve(move |call| Arc::clone(&api).answer(call)) => Ok(()),

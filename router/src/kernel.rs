@@ -38,6 +38,7 @@ use tokio::sync::mpsc;
 use crate::{
     api::ListFlows,
     dataplane::{Dataplane, Event},
+    lease::SetLease,
     silence::Silence,
     sweep::{Pass, Sweep},
 };
@@ -93,6 +94,12 @@ impl Kernel {
     pub(crate) fn list_flows(&self) -> Arc<ListFlows> {
         let reader = Arc::clone(&self.reader);
         Arc::new(move |filter, limit| list(&reader, filter, limit).map_err(|error| chain(&error)))
+    }
+
+    /// Tells the program until when leased answers are given.
+    pub(crate) fn set_lease(&self) -> Arc<SetLease> {
+        let reader = Arc::clone(&self.reader);
+        Arc::new(move |until| reader.set_lease(until))
     }
 
     /// The reader of what the program tells.

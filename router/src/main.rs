@@ -14,6 +14,7 @@ mod dataplane;
 mod drain;
 mod host;
 mod kernel;
+mod lease;
 mod memory;
 mod metrics;
 mod probe;

@@ -7,9 +7,9 @@ use roadstead_daemon::{
     publish::Published,
 };
 use roadstead_model::local::{
-    Assignments, Done, DrainRequest, DrainTarget, Refusal, ReleaseRequest, SpeakerStatus,
+    Assignments, Done, DrainRequest, DrainTarget, Lease, Refusal, ReleaseRequest, SpeakerStatus,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Orders waiting for the control task. People give them, so a few are enough; when full, the
 /// caller waits for its turn.
@@ -50,6 +50,8 @@ pub(crate) struct Api {
     pub(crate) assignments: Published<Assignments>,
     /// Published by the control task.
     pub(crate) status: Published<SpeakerStatus>,
+    /// Renewed by the group's task.
+    pub(crate) lease: watch::Receiver<Lease>,
     /// To the control task.
     pub(crate) orders: mpsc::Sender<Order>,
 }
@@ -61,6 +63,7 @@ impl Api {
             ("GET", "/v1/assignments") => {
                 Answer::json(self.assignments.after(call.after()).await.as_ref())
             }
+            ("GET", "/v1/lease") => Answer::json(&*self.lease.borrow()),
             ("GET", "/v1/status") => Answer::json(self.status.current().as_ref()),
             ("POST", "/v1/drain") => {
                 self.drain(&call, |until_reboot| What::Drain { until_reboot }).await

@@ -31,7 +31,7 @@ use roadstead_daemon::{
 use roadstead_model::{
     Snapshot,
     config::{Config, Daemon},
-    local::{Assignments, Done, Refusal},
+    local::{Assignments, Done, Lease, Refusal},
     report::Cleaned,
 };
 use roadstead_netlink::{Netlink, Tables};
@@ -88,6 +88,8 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     let first_view = group.as_ref().map(group::Task::first_view).unwrap_or_default();
     let (view_in, view) = watch::channel(first_view);
     let (own_in, own) = watch::channel(Own::default());
+    let lease =
+        group.as_ref().map_or_else(|| watch::channel(Lease::default()).1, group::Task::lease);
     let (orders_in, orders) = mpsc::channel(api::ORDERS);
     let (seen_in, seen) = mpsc::channel(SEEN);
     let (heard_in, heard) = watch::channel(Heard::default());
@@ -96,7 +98,7 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
     let (names_known, names) = watch::channel(Arc::default());
     let mut registry = Registry::with_prefix("roadstead");
     let metrics = Metrics::register(&mut registry);
-    let api = Arc::new(Api { assignments, status: status.clone(), orders: orders_in });
+    let api = Arc::new(Api { assignments, lease, status: status.clone(), orders: orders_in });
     let scrape = match config.speaker.metrics {
         Some(address) => Some(http::Metrics::bind(address, registry, readiness.clone()).await?),
         None => None,
@@ -262,7 +264,10 @@ impl Speaker {
     fn step(&mut self) {
         let tables = self.tables.borrow_and_update().clone();
         let view = self.group.borrow_and_update().clone();
-        if !tables.is_read() || view.role == group::Role::Starting {
+        if view.role == group::Role::Starting {
+            return self.control.listen(view.status);
+        }
+        if !tables.is_read() {
             return;
         }
         self.control.attend(&view);

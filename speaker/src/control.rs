@@ -149,13 +149,15 @@ impl Control {
         self.follow_pools();
         let unknown: BTreeSet<_> = self.pools.unknown().collect();
         let orphans = || self.allocator.orphans(self.pools.pools(), &self.snapshot);
-        !unknown.is_empty() && orphans().iter().any(|(service, _)| unknown.contains(&service.source))
+        !unknown.is_empty()
+            && orphans().iter().any(|(service, _)| unknown.contains(&service.source))
     }
 
     fn follow_pools(&mut self) {
         let (config, snapshot) = (Arc::clone(&self.config), Arc::clone(&self.snapshot));
         let allocator = &self.allocator;
-        self.pools.follow(&config, &snapshot, |pools| in_words(allocator.orphans(pools, &snapshot)));
+        self.pools
+            .follow(&config, &snapshot, |pools| in_words(allocator.orphans(pools, &snapshot)));
     }
 
     /// Whether nothing answers for any address: our sockets are silent, the assignments published
@@ -230,7 +232,8 @@ impl Control {
         let is_sure = self.is_known(&assignments);
         let (config, snapshot) = (self.config.as_ref(), self.snapshot.as_ref());
         let assignments = assignments.as_ref();
-        let decided = Decided { config, snapshot, assignments, status, is_sure };
+        let writes = self.membership.role.writes();
+        let decided = Decided { config, snapshot, assignments, status, writes, is_sure };
         let said = self.reporter.report(&decided);
         if let Err(error) = &said {
             tracing::error!(error = %chain(error), "what is on the Services of clusters stays");
@@ -313,6 +316,7 @@ impl Control {
         answer_on(&mut assignments, &verdict.answers);
         let last = self.assignments.current();
         assignments.run = last.run;
+        assignments.leased = self.config.group.is_some();
         let told = match last.generation {
             0 => !self.snapshot.is_complete(),
             _ => !outcome.changed,
@@ -370,8 +374,7 @@ impl Control {
 
     fn legs_of(&self, address: IpAddr) -> Vec<Leg> {
         let mut pools = self.pools.pools().iter();
-        let pool =
-            pools.find(|pool| pool.addresses.iter().any(|range| range.contains(address)));
+        let pool = pools.find(|pool| pool.addresses.iter().any(|range| range.contains(address)));
         let interfaces = pool.and_then(|pool| pool.exposure(&[]).interfaces);
         self.surroundings.legs_of(address, interfaces.as_deref())
     }

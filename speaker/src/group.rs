@@ -146,7 +146,8 @@ impl Setup {
 
 fn hostname() -> Result<String> {
     let file = Path::new("/proc/sys/kernel/hostname");
-    let name = std::fs::read_to_string(file).context("cannot read the host's name; set group.name")?;
+    let name =
+        std::fs::read_to_string(file).context("cannot read the host's name; set group.name")?;
     Ok(name.trim().to_owned())
 }
 

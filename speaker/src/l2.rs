@@ -45,7 +45,6 @@ mod ports;
 
 use ports::{Heard, Ports};
 
-
 /// Everything that the announcer is told, whole: it finds out itself what changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Orders {

@@ -46,9 +46,10 @@ pub(crate) fn wanted(snapshot: &Snapshot) -> Wanted {
     let mut wanted = Wanted::default();
     let mut of_namespaces: BTreeMap<(&SourceName, &Arc<str>), BTreeSet<&Arc<str>>> =
         BTreeMap::new();
-    let asked = snapshot.services.values().flat_map(|service| {
-        service.request.hosts.iter().map(|name| (&service.key, name))
-    });
+    let asked = snapshot
+        .services
+        .values()
+        .flat_map(|service| service.request.hosts.iter().map(|name| (&service.key, name)));
     for (ServiceKey { source, namespace, .. }, name) in asked {
         let own = of_namespaces.entry((source, namespace)).or_default();
         let fits = wanted.followed.contains(name) || wanted.followed.len() < MOST;

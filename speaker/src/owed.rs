@@ -75,6 +75,13 @@ impl Owed {
         }
     }
 
+    /// Forgets all others.
+    pub(crate) fn keep(&mut self, is_kept: impl Fn(&ServiceKey) -> bool) {
+        let before = self.services.len();
+        self.services.retain(|service, _| is_kept(service));
+        self.behind |= self.services.len() != before;
+    }
+
     /// Writes it, where it is not written.
     pub(crate) fn save(&mut self) -> Result<(), StateError> {
         if self.behind {

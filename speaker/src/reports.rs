@@ -39,7 +39,9 @@ pub(crate) struct Decided<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) assignments: &'a Assignments,
     pub(crate) status: &'a SpeakerStatus,
-    /// Whether this host assigns, and nothing answers for an address that it does not know of.
+    /// Whether this host assigns: in a group one does, and the others say nothing.
+    pub(crate) writes: bool,
+    /// Whether nothing answers for an address that nobody is known to hold.
     pub(crate) is_sure: bool,
 }
 
@@ -69,6 +71,11 @@ impl Reporter {
             if let Some(uid) = &report.uid {
                 self.owed.owe(key, uid);
             }
+        }
+        if !decided.writes {
+            // What is on objects that go is seen on them by whoever writes next.
+            let holding = holding(decided.assignments);
+            self.owed.keep(|key| services.contains_key(key) || holding.contains(key));
         }
         self.owed.save()?;
         let reports = Reports {
@@ -112,7 +119,8 @@ fn complete(decided: &Decided<'_>, written: &BTreeSet<&SourceName>) -> BTreeSet<
     let is_read = |source: &SourceName| {
         decided.snapshot.sources.get(source).is_some_and(|state| *state != SourceState::Unread)
     };
-    let is_known = |source: &&&SourceName| decided.is_sure && is_read(source);
+    let is_sure = decided.writes && decided.is_sure;
+    let is_known = |source: &&&SourceName| is_sure && is_read(source);
     written.iter().filter(is_known).map(|source| (*source).clone()).collect()
 }
 
@@ -198,7 +206,9 @@ fn port_status(
 fn client_address(service: &Service) -> Option<Condition> {
     let message = "externalTrafficPolicy: Local chooses nodes with local endpoints; under nat they see \
                    this load balancer's address, not the client's";
-    (service.traffic_policy == TrafficPolicy::Local).then(|| {
-        Condition::new("ClientAddressPreserved", ConditionStatus::False, "Nat", message)
-    })
+    (service.traffic_policy == TrafficPolicy::Local)
+        .then(|| Condition::new("ClientAddressPreserved", ConditionStatus::False, "Nat", message))
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,9 @@ impl<T> Placed<T> {
     }
 }
 
+/// The integers of a table by name.
+pub(crate) type Numbers<T> = Placed<Vec<(String, Placed<T>)>>;
+
 /// One table on its way from TOML to checked types.
 #[derive(Debug)]
 pub(crate) struct Section<'p> {
@@ -266,7 +269,7 @@ impl<'p> Section<'p> {
         &mut self,
         key: &'static str,
         range: RangeInclusive<T>,
-    ) -> Option<Placed<Vec<(String, Placed<T>)>>>
+    ) -> Option<Numbers<T>>
     where
         T: TryFrom<i128> + PartialOrd + Display,
     {

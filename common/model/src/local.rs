@@ -5,6 +5,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/assignments?after=N&run=R` | [`Assignments`]; waits up to 25 s for others than generation N of run R |
+//! | `GET /v1/lease` | [`Lease`], where [`Assignments::leased`] |
 //! | `GET /v1/status` | [`SpeakerStatus`] |
 //! | `POST /v1/drain`, `POST /v1/undrain` ([`DrainRequest`], `self` only) | [`Done`] |
 //! | `POST /v1/confirm` | [`Done`] |
@@ -48,6 +49,19 @@ pub struct Assignments {
     pub services: Vec<Assignment>,
     /// One entry per address in use.
     pub vips: Vec<Vip>,
+    /// Whether ARP and NDP are answered only as long as the [`Lease`] is renewed: another host takes the
+    /// addresses over when this speaker dies.
+    #[serde(default)]
+    pub leased: bool,
+}
+
+/// How long the kernel program may answer ARP and NDP for a speaker that has not been heard since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// `CLOCK_BOOTTIME` in nanoseconds; 0 = not at all.
+    pub until: u64,
+    /// How often it is renewed, in milliseconds; 0 = nothing is said yet, and the last one stands.
+    pub renew: u64,
 }
 
 /// The addresses and ports of one Service.

@@ -72,9 +72,10 @@ static __always_inline struct answer *answer_for(struct __sk_buff *skb,
 {
     struct answer_key key = {.address = *address, .ifindex = skb->ifindex};
     struct answer *answer = bpf_map_lookup_elem(&answers, &key);
-    if (!answer || (answer->expires && answer->expires <= bpf_ktime_get_boot_ns()))
-        return NULL;
-    return answer;
+    if (!answer || !answer->expires)
+        return answer;
+    __u64 expires = answer->expires == ANSWER_LEASED ? settings.lease : answer->expires;
+    return expires > bpf_ktime_get_boot_ns() ? answer : NULL;
 }
 
 /* --- ARP ------------------------------------------------------------------------------------ */

@@ -227,6 +227,7 @@ struct answer_key {
     __u32 ifindex;
     __u32 pad;
 };
+#define ANSWER_LEASED 1 /* as `expires`: when the lease in the settings does */
 struct answer {
     __u64 expires; /* CLOCK_BOOTTIME in nanoseconds; 0 = never */
     __u8 mac[MAC_LENGTH];
@@ -331,6 +332,7 @@ struct settings {
     __u64 netns_cookie;         /* of the namespace whose own connections are served; 0: none */
     __u32 frontends_generation; /* counts every change of `frontends`, after it */
     __u32 pad;
+    __u64 lease; /* until when leased answers are given: CLOCK_BOOTTIME in nanoseconds */
 };
 
 /* Rate limits of the answers that the program gives. */

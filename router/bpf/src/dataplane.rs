@@ -134,6 +134,12 @@ impl Dataplane {
         self.settings.set_timeouts(timeouts);
     }
 
+    /// Until when leased answers to ARP and NDP are given: `CLOCK_BOOTTIME` in nanoseconds. One that has
+    /// passed makes the program silent.
+    pub fn set_lease(&self, until: u64) {
+        self.settings.set_lease(until);
+    }
+
     /// The kernel's clocks at one moment.
     pub(crate) fn clock(&self) -> io::Result<Clock> {
         let mut context = [0; size_of::<Clock>()];

@@ -358,6 +358,7 @@ pub(crate) struct Settings {
     pub(crate) netns_cookie: u64,
     pub(crate) frontends_generation: u32,
     pub(crate) pad: u32,
+    pub(crate) lease: u64,
 }
 
 /// How long flows live without a packet, in seconds: RFC 5382 for TCP, RFC 4787 for UDP.

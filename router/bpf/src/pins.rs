@@ -20,7 +20,7 @@ use crate::Error;
 
 /// The version of `c/layout.h`. Raised with every change that an older program or an older router
 /// would misread.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 /// The maps, by their names in C.
 pub(crate) const MAPS: &[&str] = &[

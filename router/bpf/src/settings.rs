@@ -37,6 +37,11 @@ impl Shared {
         unsafe { field!(self, netns_cookie).write_volatile(cookie) }
     }
 
+    pub(crate) fn set_lease(&self, until: u64) {
+        // SAFETY: as above.
+        unsafe { field!(self, lease).write_volatile(until) }
+    }
+
     pub(crate) fn set_half_open_budget(&self, budget: u32) {
         // SAFETY: as above.
         unsafe { field!(self, half_open_budget).write_volatile(budget) }

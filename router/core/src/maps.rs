@@ -148,8 +148,14 @@ pub struct AnswerKey {
 pub struct Answer {
     /// Our MAC on the leg.
     pub mac: Mac,
-    /// `CLOCK_BOOTTIME` in nanoseconds after which it is silent (fencing); `None` = for ever.
+    /// `CLOCK_BOOTTIME` in nanoseconds after which it is silent; `None` = for ever.
     pub expires: Option<u64>,
+}
+
+impl Answer {
+    /// As [`Self::expires`]: when the speaker's lease does, which is one for all answers and renewed
+    /// aside (fencing).
+    pub const LEASED: Option<u64> = Some(1);
 }
 
 /// A VIP.

@@ -113,6 +113,7 @@ pub(crate) fn world() -> World {
         assignments: Arc::new(Assignments {
             run: 1,
             generation: 7,
+            leased: false,
             services: vec![Assignment {
                 service: key.clone(),
                 addresses: vec![vip],

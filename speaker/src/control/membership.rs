@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roadstead_model::group::GroupStatus;
+use roadstead_model::{group::GroupStatus, local::SpeakerStatus};
 use roadstead_speaker_core::group::{Version, message::Assigned};
 
 use super::Control;
@@ -28,6 +28,14 @@ impl Control {
     /// Generation of the ledger that a restart would find.
     pub(crate) fn edition(&self) -> u64 {
         self.store.held().generation()
+    }
+
+    /// Nothing is decided yet: people are told what is waited for.
+    pub(crate) fn listen(&mut self, group: Option<GroupStatus>) {
+        let told = self.status.current();
+        if told.group != group {
+            self.status.publish(SpeakerStatus { group, ..(*told).clone() });
+        }
     }
 
     /// Takes in what the group says. The next step acts on it.

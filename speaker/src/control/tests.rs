@@ -11,46 +11,82 @@ use roadstead_model::{
     snapshot::SourceState,
 };
 
-use super::*;
 use roadstead_model::report::Reports;
+use tokio::sync::watch;
+
+use super::*;
 use crate::{legs::LegFacts, metrics::Metrics};
 
 /// A directory that outlives the speaker, and what was ever published.
-struct Machine {
+pub(crate) struct Machine {
     directory: tempfile::TempDir,
     control: Option<Control>,
     assignments: Option<Published<Assignments>>,
-    reports: Option<tokio::sync::watch::Receiver<Arc<Reports>>>,
-    snapshot: Snapshot,
+    reports: Option<watch::Receiver<Arc<Reports>>>,
+    pub(crate) snapshot: Snapshot,
     said: BTreeMap<(u64, u64), Assignments>,
 }
 
 impl Machine {
     fn new() -> Self {
+        Self::configured("")
+    }
+
+    /// With another beginning of its configuration, which may leave `[speaker]` open.
+    pub(crate) fn configured(config: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let pool = "[[pool]]\nname = \"lan\"\naddresses = [\"192.0.2.10-192.0.2.12\"]\n\n[speaker]\nrequire_ready = false\n";
-        fs::write(directory.path().join("roadstead.toml"), pool).unwrap();
+        let speaker = if config.contains("[speaker]") { "" } else { "[speaker]\n" };
+        let config = format!("{config}{speaker}require_ready = false\n");
+        let pool = "[[pool]]\nname = \"lan\"\naddresses = [\"192.0.2.10-192.0.2.12\"]\n";
+        fs::write(directory.path().join("roadstead.toml"), config + pool).unwrap();
         fs::create_dir(directory.path().join("state")).unwrap();
         let mut snapshot = Snapshot::default();
         snapshot.sources.insert(SourceName::new("local"), SourceState::Unread);
-        let mut machine =
-            Self { directory, control: None, assignments: None, reports: None, snapshot, said: BTreeMap::new() };
+        let mut machine = Self {
+            directory,
+            control: None,
+            assignments: None,
+            reports: None,
+            snapshot,
+            said: BTreeMap::new(),
+        };
         machine.start();
         machine
     }
 
-    fn state(&self) -> PathBuf {
+    /// Another pool `lan`, as by a reload.
+    fn configure(&mut self, lan: &str) {
+        let file = self.directory.path().join("roadstead.toml");
+        let pool = format!("[[pool]]\nname = \"lan\"\n{lan}\n[speaker]\nrequire_ready = false\n");
+        fs::write(&file, pool).unwrap();
+        let config = roadstead_config::load_and_warn(&file).unwrap();
+        self.control.as_mut().unwrap().config = Arc::new(config);
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
         self.directory.path().join("state")
     }
 
+    pub(crate) fn reports(&self) -> Arc<Reports> {
+        self.reports.as_ref().unwrap().borrow().clone()
+    }
+
+    pub(crate) fn assignments(&self) -> Arc<Assignments> {
+        self.assignments.as_ref().unwrap().current()
+    }
+
+    pub(crate) fn control(&mut self) -> &mut Control {
+        self.control.as_mut().unwrap()
+    }
+
     /// Ends the speaker at once, and starts the next.
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let config = roadstead_config::load_and_warn(&self.directory.path().join("roadstead.toml"));
         let first = Assignments { run: run_number(), ..Assignments::default() };
         let (assignments_in, assignments) = published(first);
         let (status, _) = published(report::nothing_yet());
         let store = Store::new(&self.state());
-        let (reports_in, reports) = tokio::sync::watch::channel(Arc::default());
+        let (reports_in, reports) = watch::channel(Arc::default());
         let reporter = Reporter::load(&self.state(), reports_in);
         self.reports = Some(reports);
         let config = config.unwrap().into();
@@ -60,7 +96,7 @@ impl Machine {
     }
 
     /// The disk refuses from now on, or takes what it is given again.
-    fn refuse(&self, refuses: bool) {
+    pub(crate) fn refuse(&self, refuses: bool) {
         let away = self.directory.path().join("away");
         let (from, to) = if refuses { (self.state(), away) } else { (away, self.state()) };
         if from.exists() {
@@ -72,7 +108,7 @@ impl Machine {
         self.snapshot.sources.insert(SourceName::new("local"), SourceState::Current);
     }
 
-    fn step(&mut self) -> Arc<Assignments> {
+    pub(crate) fn step(&mut self) -> Arc<Assignments> {
         let control = self.control.as_mut().unwrap();
         control.snapshot = Arc::new(self.snapshot.clone());
         control.surroundings = Arc::new(one_leg());
@@ -93,13 +129,13 @@ impl Machine {
     }
 
     /// Steps until what the announcer does in answer to one is known to the next.
-    fn settle(&mut self) -> Arc<Assignments> {
+    pub(crate) fn settle(&mut self) -> Arc<Assignments> {
         self.step();
         self.step();
         self.step()
     }
 
-    fn toggle(&mut self, name: &str) {
+    pub(crate) fn toggle(&mut self, name: &str) {
         let service = service(name);
         if self.snapshot.services.remove(&service.key).is_none() {
             self.snapshot.services.insert(service.key.clone(), Arc::new(service));
@@ -293,6 +329,53 @@ fn silent_is_what_the_router_has_applied() {
         control.heard = heard(applied, &answering);
         assert_eq!(control.is_silent(), silent, "{applied} {answering:?}");
     }
+}
+
+/// A step tells when an address has cooled down, so that who waits is served without an edit.
+#[test]
+fn a_step_tells_when_to_step_again() {
+    let cooling = "addresses = [\"192.0.2.10\"]\ncool_down = \"1h\"\n";
+    let mut machine = Machine::new();
+    machine.configure(cooling);
+    machine.read_sources();
+    machine.toggle("a");
+    machine.settle();
+    machine.toggle("a");
+    machine.toggle("b");
+    machine.settle();
+    let control = machine.control.as_mut().unwrap();
+    let next = control.step().next.expect("a time");
+    let now = control.clock.now();
+    assert!((now + 3_590..=now + 3_601).contains(&next), "{next} is not an hour after {now}");
+    machine.configure(&cooling.replace("1h", "0s"));
+    machine.settle();
+    assert_eq!(answered(&machine.settle()), ["192.0.2.10"]);
+    assert_eq!(machine.control.as_mut().unwrap().step().next, None);
+}
+
+#[test]
+fn an_operator_releases_a_reservation_and_it_is_on_the_disk() {
+    let mut machine = Machine::new();
+    machine.read_sources();
+    let mut web = service("a");
+    web.request.reservation = Some("front".into());
+    machine.snapshot.services.insert(web.key.clone(), Arc::new(web));
+    machine.settle();
+    let control = machine.control.as_mut().unwrap();
+    assert!(control.give_up("default/front").unwrap_err().contains("in use by local/default/a"));
+    assert!(control.give_up("default/none").unwrap_err().contains("nothing is kept"));
+    machine.toggle("a");
+    machine.settle();
+    machine.start();
+    machine.settle();
+    let control = machine.control.as_mut().unwrap();
+    let kept = control.status().reservations.clone();
+    assert_eq!((&*kept[0].name, kept[0].r#for.as_str()), ("front", "local/default"));
+    assert!(control.give_up("default/front").unwrap().contains("192.0.2.10"));
+    machine.settle();
+    let ledger = fs::read_to_string(machine.state().join("ledger.json")).unwrap();
+    assert!(!ledger.contains("kept"), "{ledger}");
+    assert!(machine.control.as_ref().unwrap().status().reservations.is_empty());
 }
 
 fn answered(said: &Assignments) -> Vec<String> {

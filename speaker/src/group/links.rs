@@ -13,11 +13,7 @@ use std::{
 };
 
 use roadstead_daemon::words::chain;
-use roadstead_link::{
-    Dial, Lane, Link, Listener,
-    listener::Met,
-    stream::Outgoing,
-};
+use roadstead_link::{Dial, Lane, Link, Listener, listener::Met, stream::Outgoing};
 use roadstead_speaker_core::group::Rank;
 use tokio::{
     sync::{mpsc, watch},
@@ -85,7 +81,12 @@ impl Links {
         let mut tasks = JoinSet::new();
         for (rank, member) in setup.config.members.iter().enumerate() {
             if setup.name() < member.name {
-                tasks.spawn(keep(dial(setup, member.address), rank, member.name.clone(), line.clone()));
+                tasks.spawn(keep(
+                    dial(setup, member.address),
+                    rank,
+                    member.name.clone(),
+                    line.clone(),
+                ));
             }
         }
         tasks.spawn(listen(listening(setup), line.events.clone(), met_in));
@@ -124,7 +125,8 @@ impl Links {
             }
         };
         let member = setup.config.rank(&link.peer).filter(|rank| *rank != setup.me);
-        let Some((rank, member)) = member.and_then(|rank| Some((rank, setup.config.members.get(rank)?)))
+        let Some((rank, member)) =
+            member.and_then(|rank| Some((rank, setup.config.members.get(rank)?)))
         else {
             return stranger(format!("it calls itself {}, which is no other member", link.peer));
         };
@@ -163,7 +165,9 @@ fn listening(setup: &Setup) -> Listening {
     let at = setup.config.listen.or(own);
     let others = setup.config.members.iter().enumerate().filter(|(rank, _)| *rank != setup.me);
     Listening {
-        at: at.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], roadstead_model::config::Group::PORT))),
+        at: at.unwrap_or_else(|| {
+            SocketAddr::from(([0, 0, 0, 0], roadstead_model::config::Group::PORT))
+        }),
         key: setup.key.clone(),
         name: setup.name(),
         members: others.map(|(_, member)| member.address.ip()).collect(),

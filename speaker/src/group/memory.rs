@@ -29,7 +29,8 @@ impl Memory {
             tracing::warn!(error = %error, "this host joins its group as a new one");
             None
         });
-        let kept = file.map(|file| Stored { term: file.term, wrote: file.wrote, version: file.version });
+        let kept =
+            file.map(|file| Stored { term: file.term, wrote: file.wrote, version: file.version });
         Self { path, kept: kept.unwrap_or_default() }
     }
 

@@ -8,9 +8,13 @@ use std::{
 };
 
 use anyhow::Result;
+use nix::time::{ClockId, clock_gettime};
 use roadstead_daemon::words::chain;
 use roadstead_link::Lane;
-use roadstead_model::group::{GroupStatus, MemberStatus};
+use roadstead_model::{
+    group::{GroupStatus, MemberStatus},
+    local::Lease,
+};
 use roadstead_speaker_core::{
     gate::Elsewhere,
     group::{self, Election, Heartbeat, Rank, Settings, Stored, Version, message::Assigned},
@@ -40,6 +44,7 @@ pub(crate) struct Task {
     assigned: BTreeMap<Rank, Arc<Assigned>>,
     /// Why there is no link to a member.
     down: BTreeMap<Rank, String>,
+    lease: watch::Sender<Lease>,
     urgent: watch::Sender<Arc<[u8]>>,
     bulk: watch::Sender<Arc<[u8]>>,
     told: group::Role,
@@ -67,12 +72,18 @@ impl Task {
             memory,
             assigned: BTreeMap::new(),
             down,
+            lease: watch::channel(Lease::default()).0,
             urgent: watch::channel(Arc::from(&b""[..])).0,
             bulk: watch::channel(Arc::from(&b""[..])).0,
             deaf: None,
             sparing: Sparing::default(),
             setup,
         }
+    }
+
+    /// How long the kernel program may answer for this speaker.
+    pub(crate) fn lease(&self) -> watch::Receiver<Lease> {
+        self.lease.subscribe()
     }
 
     /// The view before anybody was heard.
@@ -110,8 +121,25 @@ impl Task {
         }
     }
 
-    /// Tells every link what this host does.
+    /// A lease that ends a heartbeat before the others can have missed this host for long enough to take
+    /// over: what they counted from was sent before it.
+    fn renew(&self) {
+        if matches!(self.election.role(), group::Role::Starting) {
+            return; // The last run's lease stands: who is back in time has missed nothing.
+        }
+        let heartbeat = self.setup.config.heartbeat;
+        let lasts = self.setup.config.detection().saturating_sub(heartbeat);
+        let until = match self.election.role() {
+            group::Role::Writer { .. } => nanoseconds(since_boot().saturating_add(lasts)),
+            group::Role::Starting | group::Role::Follower { .. } => 0,
+        };
+        let renew = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
+        self.lease.send_replace(Lease { until, renew });
+    }
+
+    /// Tells every link what this host does, and renews its lease.
     fn speak(&self) {
+        self.renew();
         let heartbeat = self.election.heartbeat(Instant::now());
         self.urgent.send_replace(heartbeat.encode(|rank| self.setup.name_of(rank)).into());
     }
@@ -126,7 +154,9 @@ impl Task {
             }
             Event::Refused(rank) => self.election.handle_refused(rank, Instant::now()),
             Event::Down(rank, why) => self.went_down(rank, why),
-            Event::Stranger(from, why) => self.tell_sparingly(&format!("{from} is not let in: {why}")),
+            Event::Stranger(from, why) => {
+                self.tell_sparingly(&format!("{from} is not let in: {why}"))
+            }
             Event::Deaf(at, why) => self.went_deaf(&format!("cannot listen at {at}: {why}")),
             Event::Heard(rank, lane, message) => self.heard(rank, lane, &message),
         }
@@ -263,6 +293,16 @@ impl Task {
             members: members.collect(),
         })
     }
+}
+
+/// The time since the boot, of a clock that nobody sets and that goes on while the machine sleeps.
+fn since_boot() -> Duration {
+    // Linux has this clock since 2.6.39.
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn same_assignments(one: Option<&Arc<Assigned>>, other: Option<&Arc<Assigned>>) -> bool {

@@ -105,6 +105,19 @@ impl Supervisor {
         })
     }
 
+    /// Ends the program for good by SIGKILL.
+    pub fn kill(&mut self) {
+        {
+            let mut state = lock(&self.state);
+            state.stopping = true;
+            drop(state.child.kill());
+            drop(state.child.wait());
+        }
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+
     /// Stops the program for good: SIGTERM, after five seconds SIGKILL.
     pub fn stop(&mut self) {
         {

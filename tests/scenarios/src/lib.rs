@@ -7,6 +7,7 @@ pub mod both;
 pub mod counters;
 pub mod demo;
 pub mod frames;
+pub mod group;
 pub mod installed;
 pub mod local;
 pub mod restarts;

@@ -3,6 +3,7 @@
 
 mod add_delete;
 mod affinity;
+mod allocation;
 mod arp;
 mod bad_input;
 mod confirm;
@@ -15,6 +16,7 @@ mod flood;
 mod flows_verb;
 mod fragments;
 mod gateways;
+mod group;
 mod hairpin;
 mod health;
 mod health_check;

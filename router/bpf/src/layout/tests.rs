@@ -81,6 +81,7 @@ fn the_settings_are_what_c_says() {
         ("netns_cookie", std::mem::offset_of!(Settings, netns_cookie)),
         ("frontends_generation", std::mem::offset_of!(Settings, frontends_generation)),
         ("pad", std::mem::offset_of!(Settings, pad)),
+        ("lease", std::mem::offset_of!(Settings, lease)),
     ];
     assert_same("settings", &settings, size_of::<Settings>());
     let timeouts = [

@@ -83,6 +83,7 @@ pub(super) fn answers(
     snats: &Snats,
 ) -> BTreeMap<AnswerKey, Answer> {
     let mut answers = BTreeMap::new();
+    let expires = if inputs.assignments.leased { Answer::LEASED } else { None };
     for vip in inputs.assignments.vips.iter().filter(|vip| may_answer(vip, vips)) {
         for name in &vip.answer_on {
             if let Some((ifindex, leg)) = inputs.host.leg_named(name)
@@ -90,7 +91,7 @@ pub(super) fn answers(
             {
                 let key = AnswerKey { address: vip.address, ifindex };
                 if !inputs.remembered || inputs.installed.answers.contains_key(&key) {
-                    answers.insert(key, Answer { mac: leg.mac, expires: None });
+                    answers.insert(key, Answer { mac: leg.mac, expires });
                 }
             }
         }

@@ -110,6 +110,8 @@ pub struct Election {
     version: Version,
     fit: bool,
     grace_ends: Instant,
+    /// When this host was last given anything to do.
+    ran: Instant,
 }
 
 /// Another member.
@@ -135,6 +137,7 @@ impl Election {
             version: stored.version,
             fit: true,
             grace_ends: now + settings.grace,
+            ran: now,
         }
     }
 
@@ -176,6 +179,7 @@ impl Election {
 
     /// A heartbeat of another member has come.
     pub fn handle_heartbeat(&mut self, from: Rank, heartbeat: Heartbeat, now: Instant) {
+        self.wake(now);
         let alive = self.is_alive(from, now);
         let Some(peer) = self.others.get_mut(&from) else { return };
         self.term = self.term.max(heartbeat.term);
@@ -209,8 +213,10 @@ impl Election {
         self.version = version;
     }
 
-    /// Time has passed. Must be called at [`Self::next_deadline`]; at other times it is harmless.
+    /// Time has passed. Must be called at [`Self::next_deadline`], and at least four times within the
+    /// time of detection: a host that is late has been asleep.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.wake(now);
         self.decide(now);
     }
 
@@ -222,6 +228,29 @@ impl Election {
         let deaths = deaths.chain(refused.map(|at| at + self.settings.grace));
         let grace = Some(self.grace_ends);
         deaths.chain(grace).filter(|at| *at > now).min()
+    }
+
+    /// Whoever did not run cannot say that others were silent: their words wait to be read. A writer that
+    /// slept for so long that another may have taken over asks, as after a restart.
+    fn wake(&mut self, now: Instant) {
+        let ran = std::mem::replace(&mut self.ran, now);
+        let slept = now.saturating_duration_since(ran);
+        if slept < self.settings.detection / 2 {
+            return;
+        }
+        if slept >= self.settings.detection && matches!(self.role, Role::Writer { .. }) {
+            self.stored = Stored { term: self.term, wrote: true, version: self.version };
+            self.role = Role::Starting;
+            self.grace_ends = now + self.settings.grace;
+            self.others.values_mut().for_each(|peer| *peer = Peer::default());
+            return;
+        }
+        let detection = self.settings.detection;
+        for (_, at) in self.others.values_mut().filter_map(|peer| peer.last.as_mut()) {
+            if ran.saturating_duration_since(*at) < detection {
+                *at = now;
+            }
+        }
     }
 
     /// The others that were heard within the time of detection, with what they said last.
@@ -238,7 +267,8 @@ impl Election {
         let unheard = now < self.grace_ends && self.others.values().any(|peer| peer.last.is_none());
         let refused = |at: Instant| now.saturating_duration_since(at) < self.settings.grace;
         let refused = self.others.values().any(|peer| peer.refused.is_some_and(refused));
-        unheard || (refused && !self.wrote_last())
+        // Later on it is one member that is lost, and no reason to leave the others without a writer.
+        unheard || (refused && self.role == Role::Starting && !self.wrote_last())
     }
 
     fn decide(&mut self, now: Instant) {

@@ -78,6 +78,7 @@ pub(super) fn assignments(book: &Book, pools: &Pools<'_>) -> Assignments {
     Assignments {
         run: 0,
         generation: 0,
+        leased: false,
         services: book.services().flat_map(|service| of_service(book, pools, service)).collect(),
         vips: vips.collect(),
     }

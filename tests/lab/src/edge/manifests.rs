@@ -99,6 +99,11 @@ pub struct ServiceYaml {
 }
 
 impl ServiceYaml {
+    /// `metadata.name`
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A Service in `default` without ports; IPv4 unless something else is said.
     pub fn new(name: &str) -> Self {
         let mut spec = Map::new();

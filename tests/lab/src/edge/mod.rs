@@ -76,7 +76,12 @@ impl Edge {
     /// Writes a configuration of paths and one directory source with `toml` behind it (pools,
     /// `[speaker]`, `[router]`), mounts a bpffs, starts nothing.
     pub fn prepare(lab: &Lab, toml: &str) -> Result<Self> {
-        let dir = lab.dir().join("edge");
+        Self::prepare_on(lab, lab.edge()?, toml)
+    }
+
+    /// The same on any host: each has a directory of its own, and logs with its name before them.
+    pub fn prepare_on(lab: &Lab, host: &Host, toml: &str) -> Result<Self> {
+        let dir = lab.dir().join(host.name());
         for part in ["state", "run", "bpf", "manifests"] {
             let path = dir.join(part);
             fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
@@ -85,7 +90,7 @@ impl Edge {
             speaker: None,
             router: None,
             _bpffs: Bpffs::mount(dir.join("bpf"))?,
-            host: lab.edge()?.clone(),
+            host: host.clone(),
             logs: lab.logs(),
             log_level: "debug",
             manifests: Manifests::new(dir.join("manifests")),
@@ -150,13 +155,28 @@ impl Edge {
     /// Starts one daemon under a supervisor.
     pub fn start_daemon(&mut self, daemon: DaemonName) -> Result<()> {
         let name = format!("roadstead-{}", daemon.as_str());
-        let program = Program::new(&name, built(&name)?, &self.logs)
+        let program = Program::new(&self.log_name(&name), built(&name)?, &self.logs)
             .arg("--config")
             .arg(self.config().display().to_string())
             .env("ROADSTEAD_LOG", self.log_level);
         let started = Supervisor::start(program, self.host.namespace().clone())?;
         *self.slot(daemon) = Some(started);
         Ok(())
+    }
+
+    /// How the logs of a program are called: those of the only edge host as the program.
+    fn log_name(&self, program: &str) -> String {
+        match self.host.name() {
+            "edge" => program.to_owned(),
+            host => format!("{host}-{program}"),
+        }
+    }
+
+    /// Ends one daemon for good by SIGKILL.
+    pub fn kill_daemon(&mut self, daemon: DaemonName) {
+        if let Some(mut supervisor) = self.slot(daemon).take() {
+            supervisor.kill();
+        }
     }
 
     /// Stops one daemon for good by SIGTERM.
@@ -277,8 +297,9 @@ impl Edge {
     /// Beside the logs, what `status` and the maps say: for a failed test.
     pub fn dump(&self) {
         let status = self.cli(&["status", "-o", "json"]).map(|output| output.stdout);
-        drop(fs::write(self.logs.join("status.json"), status.unwrap_or_default()));
-        drop(fs::copy(self.config(), self.logs.join("roadstead.toml")));
+        let status_file = self.logs.join(self.log_name("status.json"));
+        drop(fs::write(status_file, status.unwrap_or_default()));
+        drop(fs::copy(self.config(), self.logs.join(self.log_name("roadstead.toml"))));
         drop(self.dump_maps());
     }
 

@@ -39,11 +39,21 @@ fn fresh(me: Rank, now: Instant) -> Election {
     Election::new(SETTINGS, me, 2, Stored::default(), now)
 }
 
+/// Time passes from one moment to another, and the host runs all the while.
+fn pass(election: &mut Election, from: Instant, to: Instant) {
+    let mut now = from;
+    while now < to {
+        election.handle_timeout(now);
+        now += ms(50);
+    }
+    election.handle_timeout(to);
+}
+
 #[test]
 fn a_host_that_was_never_heard_may_be_alive_until_the_grace_is_over() {
     let now = Instant::now();
     let mut election = fresh(1, now);
-    election.handle_timeout(now + GRACE - ms(1));
+    pass(&mut election, now, now + GRACE - ms(1));
     assert_eq!(election.role(), Role::Starting);
     assert_eq!(election.next_deadline(now), Some(now + GRACE));
     election.handle_timeout(now + GRACE);
@@ -94,7 +104,7 @@ fn a_writer_that_falls_silent_is_followed_by_the_next_at_the_time_of_detection()
     let now = Instant::now();
     let mut second = fresh(1, now);
     second.handle_heartbeat(0, writes(3), now);
-    second.handle_timeout(now + DETECTION - ms(1));
+    pass(&mut second, now, now + DETECTION - ms(1));
     assert_eq!(second.role(), Role::Follower { writer: Some(0) });
     assert_eq!(second.next_deadline(now), Some(now + DETECTION));
     second.handle_timeout(now + DETECTION);
@@ -107,7 +117,7 @@ fn two_that_wrote_apart_agree_on_meeting() {
     let alone = |me, term| {
         let stored = Stored { term, ..Stored::default() };
         let mut election = Election::new(SETTINGS, me, 2, stored, now);
-        election.handle_timeout(now + GRACE);
+        pass(&mut election, now, now + GRACE);
         election
     };
     let later = now + GRACE + ms(10);
@@ -128,6 +138,7 @@ fn a_writer_that_is_back_before_it_was_missed_goes_on() {
     second.handle_heartbeat(0, writes(3), now);
     let stored = Stored { term: 3, wrote: true, version: version(3, 1) };
     let back = now + ms(300);
+    pass(&mut second, now, back);
     let mut first = Election::new(SETTINGS, 0, 2, stored, back);
     second.handle_heartbeat(0, first.heartbeat(back), back);
     assert_eq!(
@@ -139,7 +150,7 @@ fn a_writer_that_is_back_before_it_was_missed_goes_on() {
     assert_eq!(first.role(), Role::Writer { term: 3 });
     // It was restarted once more, and stays away: counted from what it wrote last.
     second.handle_heartbeat(0, starting(), back + ms(100));
-    second.handle_timeout(now + DETECTION);
+    pass(&mut second, back + ms(100), now + DETECTION);
     assert_eq!(second.role(), Role::Writer { term: 4 });
 }
 
@@ -158,7 +169,7 @@ fn a_writer_that_is_back_and_hears_nobody_goes_on_in_its_term() {
     let now = Instant::now();
     let stored = Stored { term: 3, wrote: true, version: version(3, 1) };
     let mut first = Election::new(SETTINGS, 0, 2, stored, now);
-    first.handle_timeout(now + GRACE);
+    pass(&mut first, now, now + GRACE);
     assert_eq!(first.role(), Role::Writer { term: 3 });
     first.handle_heartbeat(1, writes(4), now + GRACE);
     assert_eq!(first.role(), Role::Follower { writer: Some(1) });
@@ -173,9 +184,10 @@ fn whoever_meets_a_member_with_another_key_does_not_begin_to_write() {
         let stored = Stored { term: 3, wrote, version: version(3, 1) };
         let mut election = Election::new(SETTINGS, 1, 2, stored, now);
         let later = now + GRACE;
+        pass(&mut election, now, later - ms(1));
         election.handle_refused(0, later);
         assert_eq!(election.role(), role);
-        election.handle_timeout(later + GRACE);
+        pass(&mut election, later, later + GRACE);
         assert_ne!(election.role(), Role::Starting, "it is not met any more");
     }
 }
@@ -192,8 +204,40 @@ fn a_drained_writer_hands_over_where_there_is_another() {
     second.handle_heartbeat(0, first.heartbeat(now), now);
     assert_eq!(second.role(), Role::Writer { term: 3 });
     // Left alone, somebody has to write, drained or not.
-    first.handle_timeout(now + GRACE);
+    pass(&mut first, now, now + GRACE);
     assert_eq!(first.role(), Role::Writer { term: 3 });
+}
+
+/// A busy machine, or one that was paused: what the others said waits to be read.
+#[test]
+fn a_follower_that_did_not_run_takes_nobody_for_dead() {
+    let now = Instant::now();
+    let mut second = fresh(1, now);
+    second.handle_heartbeat(0, writes(3), now);
+    let awake = now + DETECTION * 9;
+    second.handle_timeout(awake);
+    assert_eq!(second.role(), Role::Follower { writer: Some(0) });
+    pass(&mut second, awake, awake + DETECTION);
+    assert_eq!(second.role(), Role::Writer { term: 4 });
+}
+
+/// The same for a writer: another may have taken over, and says so, or has not noticed.
+#[test]
+fn a_writer_that_did_not_run_asks_before_it_goes_on() {
+    let now = Instant::now();
+    for (said, role) in [
+        (writes(2), Role::Follower { writer: Some(1) }),
+        (follows(1, Some(0), version(1, 1)), Role::Writer { term: 1 }),
+    ] {
+        let mut first = fresh(0, now);
+        first.handle_heartbeat(1, starting(), now);
+        assert_eq!(first.role(), Role::Writer { term: 1 });
+        let awake = now + DETECTION;
+        first.handle_timeout(awake);
+        assert_eq!(first.role(), Role::Starting);
+        first.handle_heartbeat(1, said, awake);
+        assert_eq!(first.role(), role);
+    }
 }
 
 /// A hears B, B hears C, A and C do not hear each other: A takes B's word for it.
@@ -202,6 +246,7 @@ fn a_writer_that_only_another_hears_is_not_replaced() {
     let now = Instant::now();
     let mut first = Election::new(SETTINGS, 0, 3, Stored::default(), now);
     let at = now + GRACE;
+    pass(&mut first, now, at - ms(1));
     first.handle_heartbeat(1, follows(3, Some(2), version(3, 1)), at);
     assert_eq!(first.role(), Role::Follower { writer: Some(2) });
     first.handle_heartbeat(1, follows(3, None, Version::default()), at + ms(100));
