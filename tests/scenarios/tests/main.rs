@@ -4,6 +4,7 @@
 mod add_delete;
 mod affinity;
 mod allocation;
+mod allocation;
 mod arp;
 mod bad_input;
 mod confirm;
