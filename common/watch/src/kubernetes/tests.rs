@@ -6,6 +6,8 @@ mod faults;
 mod metallb;
 pub(super) mod ssa;
 mod tls;
+mod write;
+mod writing;
 
 use std::{fs, future::pending, path::Path, path::PathBuf, sync::Arc, time::Duration};
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{Method, Request, Response, header::AUTHORIZATION};
 use hyper::{
     body::{Body, Frame, Incoming},
     server::conn::http1,
@@ -27,6 +27,8 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
+
+use super::write::Written;
 
 pub(super) const SERVICES: &str = "/api/v1/services";
 pub(super) const NODES: &str = "/api/v1/nodes";
@@ -77,7 +79,7 @@ pub(super) struct World {
     /// The version that the history begins at.
     pub(super) oldest: u64,
     pub(super) version: u64,
-    objects: HashMap<&'static str, BTreeMap<String, Value>>,
+    pub(super) objects: HashMap<&'static str, BTreeMap<String, Value>>,
     history: Vec<(u64, &'static str, Value)>,
     /// Watches of earlier generations are ended.
     generation: u64,
@@ -85,6 +87,8 @@ pub(super) struct World {
     deaf: u64,
     /// What was asked for.
     pub(super) asked: Vec<String>,
+    /// What was written.
+    pub(super) written: Written,
 }
 
 impl World {
@@ -215,13 +219,18 @@ impl Api {
             generation: 0,
             deaf: 0,
             asked: Vec::new(),
+            written: Written::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (changed, changes) = watch::channel(());
         let world = Arc::new(Mutex::new(world));
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, tls, Server { world: Arc::clone(&world), changes }));
+        tasks.spawn(accept(
+            listener,
+            tls,
+            Server { world: Arc::clone(&world), changes, changed: changed.clone() },
+        ));
         let api = Self { address, world, changed, _tasks: tasks };
         api.change(|world| {
             world.apply(NAMESPACES, json!({"metadata": {"name": "default"}}));
@@ -238,14 +247,15 @@ impl Api {
     }
 }
 
-fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
+pub(super) fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
     world.lock().expect("no test panicked with it")
 }
 
 #[derive(Clone)]
-struct Server {
-    world: Arc<Mutex<World>>,
+pub(super) struct Server {
+    pub(super) world: Arc<Mutex<World>>,
     changes: watch::Receiver<()>,
+    pub(super) changed: watch::Sender<()>,
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, server: Server) {
@@ -275,7 +285,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, server: Se
 }
 
 /// A body that is sent piece by piece; an error breaks the connection.
-struct Pieces(mpsc::UnboundedReceiver<io::Result<Bytes>>);
+pub(super) struct Pieces(mpsc::UnboundedReceiver<io::Result<Bytes>>);
 
 impl Body for Pieces {
     type Data = Bytes;
@@ -291,13 +301,13 @@ impl Body for Pieces {
 
 type Sender = mpsc::UnboundedSender<io::Result<Bytes>>;
 
-fn answer(status: u16, text: impl Into<Bytes>) -> Response<Pieces> {
+pub(super) fn answer(status: u16, text: impl Into<Bytes>) -> Response<Pieces> {
     let (sender, receiver) = mpsc::unbounded_channel();
     sender.send(Ok(text.into())).expect("the receiver is here");
     Response::builder().status(status).body(Pieces(receiver)).expect("an answer")
 }
 
-fn failure(code: u16, message: &str) -> Response<Pieces> {
+pub(super) fn failure(code: u16, message: &str) -> Response<Pieces> {
     answer(code, json!({"kind": "Status", "code": code, "message": message}).to_string())
 }
 
@@ -330,6 +340,9 @@ impl Server {
         }
         if request.uri().path().ends_with("/token") {
             return self.grant();
+        }
+        if matches!(*request.method(), Method::PATCH | Method::POST) {
+            return self.write(request).await;
         }
         if let (true, Some(code)) = (METALLB.contains(&request.uri().path()), metallb) {
             return failure(code, "no metallb.io");
