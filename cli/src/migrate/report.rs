@@ -123,7 +123,13 @@ impl Report {
         let changes =
             !problems.is_empty() || services.iter().any(|it| it.verdict == Verdict::Changes);
         let objects = objects::all(facts, metallb);
-        Self { changes, objects, services, problems, notes: ALWAYS.map(str::to_owned).to_vec() }
+        let mut notes = ALWAYS.map(str::to_owned).to_vec();
+        if facts.config.as_ref().is_some_and(|config| config.speaker.class_only) {
+            let what = "`speaker.class_only` is set: until it is taken out, Services without a class \
+                        are left alone";
+            notes.push(what.to_owned());
+        }
+        Self { changes, objects, services, problems, notes }
     }
 
     /// The same for people.

@@ -23,10 +23,10 @@ use super::{
 pub(super) fn all(facts: &Facts, pools: &[Pool]) -> Vec<Service> {
     let mut allocator = Allocator::new();
     let (host, conflicts) = (Host::default(), BTreeMap::new());
-    let class_only = facts.config.as_ref().is_some_and(|config| config.speaker.class_only);
     let outcome = allocator.reconcile(&Input {
         pools,
-        class_only,
+        // What is asked is what would be without it: it is for looking on.
+        class_only: false,
         snapshot: &facts.snapshot,
         host: &host,
         conflicts: &conflicts,
@@ -42,7 +42,7 @@ pub(super) fn all(facts: &Facts, pools: &[Pool]) -> Vec<Service> {
     let services = facts.snapshot.services.values();
     let services = services.map(|service| {
         let after = given.remove(&service.key).unwrap_or_default();
-        one(service, after, outcome.conditions.get(&service.key), pools, class_only)
+        one(service, after, outcome.conditions.get(&service.key), pools)
     });
     services.collect()
 }
@@ -52,15 +52,14 @@ fn one(
     after: BTreeSet<IpAddr>,
     condition: Option<&Condition>,
     pools: &[Pool],
-    class_only: bool,
 ) -> Service {
     let before: BTreeSet<IpAddr> = service.status_addresses.iter().copied().collect();
-    let verdict = verdict(service, &before, &after, pools, class_only);
+    let verdict = verdict(service, &before, &after, pools);
     let mut notes = Vec::new();
     if let (Verdict::Changes | Verdict::Waits, Some(condition)) = (verdict, condition) {
         notes.push(format!("{}: {}", condition.reason, condition.message));
     }
-    notes.extend(not_ours(service, class_only));
+    notes.extend(not_ours(service));
     let is_local = service.traffic_policy == TrafficPolicy::Local;
     if is_local && !after.is_empty() {
         let what = "externalTrafficPolicy: Local: its pods see the edge host's address, not the \
@@ -82,12 +81,11 @@ fn verdict(
     before: &BTreeSet<IpAddr>,
     after: &BTreeSet<IpAddr>,
     pools: &[Pool],
-    class_only: bool,
 ) -> Verdict {
     let in_pool = |address: &IpAddr| {
         pools.iter().any(|pool| pool.addresses.iter().any(|range| range.contains(*address)))
     };
-    let is_foreign = not_ours(service, class_only).is_some();
+    let is_foreign = not_ours(service).is_some();
     match (before.is_empty(), after.is_empty()) {
         // Somebody else serves it, unless it has an address of these pools.
         (_, true) if is_foreign && !before.iter().any(in_pool) => Verdict::NotOurs,
@@ -99,15 +97,10 @@ fn verdict(
 }
 
 /// Why a Service would be left alone.
-fn not_ours(service: &object::Service, class_only: bool) -> Option<String> {
-    match service.class.as_deref() {
-        Some(LOAD_BALANCER_CLASS) => None,
-        Some(class) => Some(format!(
-            "its loadBalancerClass is {class}, which cannot be changed: a Service that is made anew \
-             without it, or with {LOAD_BALANCER_CLASS}, is taken"
-        )),
-        None => class_only.then(|| {
-            format!("`speaker.class_only` takes Services of the class {LOAD_BALANCER_CLASS} alone")
-        }),
-    }
+fn not_ours(service: &object::Service) -> Option<String> {
+    let class = service.class.as_deref().filter(|class| *class != LOAD_BALANCER_CLASS)?;
+    Some(format!(
+        "its loadBalancerClass is {class}, which cannot be changed: a Service that is made anew \
+         without it, or with {LOAD_BALANCER_CLASS}, is taken"
+    ))
 }

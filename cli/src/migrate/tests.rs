@@ -175,6 +175,16 @@ fn pools_of_our_own_configuration_are_held_against_it() {
 }
 
 #[test]
+fn a_configuration_that_only_looks_on_is_asked_what_it_would_do() {
+    let world = World::new(&[lan(), everywhere(), service("a", "", Some("192.0.2.7"))]);
+    let own = "[speaker]\nclass_only = true\n";
+    fs::write(world.directory.path().join("roadstead.toml"), own).expect("written");
+    let (exit, text) = world.text();
+    assert_eq!(exit, Exit::Fine, "{text}");
+    assert!(text.contains("`speaker.class_only` is set"), "{text}");
+}
+
+#[test]
 fn several_files_are_one_cluster() {
     let world = World::new(&[lan(), service("a", "", Some("192.0.2.7"))]);
     let peer = metallbs(

@@ -3,12 +3,14 @@
 //! they cannot be had, and says so.
 
 mod clusters;
+mod metallb;
 mod node_ports;
 mod nodes;
 mod outage;
 mod plane;
 mod rights;
 mod source;
+mod tokens;
 mod watched;
 mod writing;
 
