@@ -20,6 +20,7 @@
 //! | [`cluster`] | all of it in one lab |
 //! | [`https`] | single questions to the API and to kube-proxy |
 //! | [`fault`] | an API server at its worst, between the daemons and the real one |
+//! | [`token`] | tokens of ServiceAccounts that are older than the test |
 //! | [`rights`] | the daemons' roles and kubeconfigs, by `roadstead kubeconfig` |
 //! | [`shared`] | one cluster for several tests of a program |
 
@@ -39,6 +40,7 @@ pub mod plane;
 pub mod pod;
 pub mod rights;
 pub mod shared;
+pub mod token;
 
 pub use api::Api;
 pub use cluster::{Cluster, Flags};
