@@ -138,6 +138,10 @@ fn a_source_is_a_directory_or_a_cluster() {
          path: start it with '/' and leave out \"..\"",
     );
     refused_beside_pool(
+        &source("directory = \"/m\"\nreport = false\n"),
+        "roadstead.toml:4: `report` of source \"home\" has a meaning only with `kubeconfig`",
+    );
+    refused_beside_pool(
         &source("kubeconfig = 5\n"),
         "roadstead.toml:6: `kubeconfig` of source \"home\" is a number, not a string",
     );

@@ -225,7 +225,8 @@ fn a_refusal_is_told_on_the_service_and_mended_by_an_edit() -> Result<()> {
     watched("writing-refusal", |world| {
         let kubectl = world.cluster.kubectl()?;
         let mut asks = objects::service("asks", "LoadBalancer", 80, 8080);
-        asks["metadata"]["annotations"] = json!({"roadstead.io/addresses": "203.0.113.250,2001:db8:77::1"});
+        asks["metadata"]["annotations"] =
+            json!({"roadstead.io/addresses": "203.0.113.250,2001:db8:77::1"});
         kubectl.apply(&asks.to_string())?;
         let service = until_told(&kubectl, "asks", "Allocated", "False AddressNotInPool")?;
         ensure!(service["metadata"]["finalizers"].is_null(), "{}", service["metadata"]);

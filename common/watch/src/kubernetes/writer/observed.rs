@@ -87,7 +87,7 @@ impl Observed {
         let guards = |entry: &&Managed| entry.fields().guards();
         let marks = Marks {
             is_going: raw.metadata.deletion_timestamp.is_some(),
-            is_guarded: has_finalizer && fields.iter().filter(ours).any(|entry| guards(entry)),
+            is_guarded: has_finalizer && fields.iter().filter(ours).any(guards),
             shown: shown(&raw.status.load_balancer.ingress.unwrap_or_default(), &fields),
             conditions: conditions(raw.status.conditions.unwrap_or_default(), &fields),
             is_marked: fields.iter().any(|entry| entry.is_ours()),
