@@ -291,7 +291,7 @@ impl Speaker {
         let retry = orders.retry || self.drain.is_behind();
         self.retry = retry.then(|| Instant::now() + RETRY);
         let now = self.control.clock.now();
-        let until = |at: u64| Duration::from_secs(at.saturating_sub(now));
+        let until = |at: u64| Duration::from_secs(at.saturating_sub(now).max(1));
         self.cooled = orders.next.and_then(|at| Instant::now().checked_add(until(at)));
         let own = self.control.own();
         self.own.send_if_modified(|before| before.becomes(own));

@@ -80,8 +80,9 @@ fn backend_statuses(
         return Vec::new();
     };
     let mut statuses = Vec::new();
-    for address in &assignment.addresses {
-        let family = Family::of(*address);
+    // Every address of a family has the same nodes behind it.
+    let families: BTreeSet<_> = assignment.addresses.iter().map(|a| Family::of(*a)).collect();
+    for family in families {
         let candidates = pools.candidates(inputs, service, claim, family).unwrap_or_default();
         let chosen = pools.choice(inputs, service, claim, family);
         let weights: BTreeMap<u16, u32> =

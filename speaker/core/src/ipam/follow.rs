@@ -36,6 +36,8 @@ impl Allocator {
                 .map(|service| (&service.key, Wish::of(service, &BTreeMap::new())))
                 .collect();
         let mut outcome = self.publish(&search(input), &wishes, BTreeMap::new());
+        // The one that writes forgets what has cooled down.
+        outcome.next = None;
         outcome.conditions.values_mut().filter(|told| is_unassigned(told)).for_each(|told| {
             *told = Condition::new(
                 "Allocated",

@@ -47,3 +47,16 @@ fn an_address_without_endpoints_of_its_family_is_withheld() {
     assert_eq!(verdict.message, "its EndpointSlices have no ready endpoint");
     assert_eq!(world.targets(V4, 80).len(), 3);
 }
+
+#[test]
+fn several_addresses_of_a_family_have_the_same_nodes_and_these_are_told_once() {
+    let mut world = World::new(2);
+    world.serve(web(), &[V4, "192.0.2.11", V6]);
+    world.all_pass();
+    let (plan, _) = world.settle();
+    assert_eq!(world.targets(V4, 80), world.targets("192.0.2.11", 80));
+    assert_eq!(world.targets(V4, 80).len(), 2);
+    let told = status(&world.inputs(), &plan);
+    let backends = &told.services[0].ports[0].backends;
+    assert_eq!(backends.len(), 4, "each node once in each family: {backends:?}");
+}
