@@ -10,6 +10,7 @@ use std::{
 use roadstead_model::{
     Location, Problem, SourceName,
     config::{Config, Kubeconfig, SourceKind},
+    metallb::effective,
     problem::Severity,
 };
 use roadstead_watch::{SourceView, kubernetes};
@@ -54,10 +55,30 @@ impl Findings {
             match &source.kind {
                 SourceKind::Directory(directory) => {
                     if let Some(view) = self.check_manifests(&source.name, directory, metallb) {
+                        let config = self.with_pools(&config, &source.name, &view, directory);
                         self.problems.extend(wishes::vain(&config, &view, directory));
                     }
                 }
                 SourceKind::Cluster(kubeconfig) => self.check_kubeconfigs(kubeconfig),
+            }
+        }
+    }
+
+    /// The configuration with the pools that MetalLB's objects of a directory say.
+    fn with_pools(
+        &mut self,
+        config: &Config,
+        source: &SourceName,
+        view: &SourceView,
+        directory: &Path,
+    ) -> Config {
+        let objects = view.metallb.iter().map(|objects| (source, &**objects));
+        match effective(&config.pools, objects) {
+            Ok(pools) => Config { pools, ..config.clone() },
+            Err(overlap) => {
+                let place = Location::new(directory, 0);
+                self.problems.push(Problem::error(place, overlap.to_string()));
+                config.clone()
             }
         }
     }
@@ -277,6 +298,31 @@ mod tests {
         );
         world.write("manifests/a.yaml", &others);
         assert_eq!(world.check(&[]), (Exit::Fine, String::new()));
+    }
+
+    #[test]
+    fn pools_of_metallbs_objects_are_checked_with_those_of_the_configuration() {
+        let world = World::new();
+        let toml = fs::read_to_string(world.path("roadstead.toml")).expect("readable");
+        world.write("roadstead.toml", &toml.replace("[[pool]]", "metallb = true\n[[pool]]"));
+        let pool = |addresses: &str| {
+            format!(
+                "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\n\
+                 metadata: {{name: more, namespace: metallb-system}}\nspec: {{addresses: [{addresses}]}}\n"
+            )
+        };
+        let asking = SERVICE
+            .replace("{name: web,", "{annotations: {metallb.io/address-pool: more}, name: web,");
+        world.write("manifests/web.yaml", &asking);
+        world.write("manifests/pool.yaml", &pool("198.51.100.0/28"));
+        assert_eq!(world.check(&[]), (Exit::Fine, String::new()));
+        world.write("manifests/pool.yaml", &pool("192.0.2.10/32"));
+        let (exit, text) = world.check(&[]);
+        assert_eq!(exit, Exit::Problem);
+        assert!(
+            text.contains("pool `a/more`: 192.0.2.10 overlaps 192.0.2.10 of pool `lan`"),
+            "{text}"
+        );
     }
 
     #[test]

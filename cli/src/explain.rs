@@ -83,7 +83,8 @@ pub(crate) async fn run(
 ) -> Exit {
     let answers = daemons.statuses().await;
     let status = Status::of(&answers);
-    let config = roadstead_config::load(config).ok().map(|loaded| loaded.config);
+    let config =
+        roadstead_config::load(config).ok().map(|loaded| local_files::as_used(loaded.config));
     let facts = Facts::new(&status, config.as_ref(), &answers, from);
     for why in &status.silent {
         out.complain(why);

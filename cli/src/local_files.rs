@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use roadstead_daemon::pools;
 use roadstead_model::{
     Location, Problem, ServiceKey, SourceName,
     config::{Config, SourceKind},
@@ -18,6 +19,12 @@ pub(crate) fn view(
 ) -> Result<SourceView, Problem> {
     manifests::check(source, path, metallb.cloned())
         .map_err(|error| Problem::error(Location::new(path, 0), format!("cannot be read: {error}")))
+}
+
+/// A configuration with the pools that the speaker uses, those of sources among them.
+pub(crate) fn as_used(mut config: Config) -> Config {
+    config.pools = pools::in_use(&config.paths.state_of("speaker"), &config);
+    config
 }
 
 /// What the files say of one Service, where this user may read them.

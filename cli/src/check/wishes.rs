@@ -31,7 +31,8 @@ fn is_ours(config: &Config, service: &Service) -> bool {
 fn of_service(config: &Config, service: &Service) -> Vec<String> {
     let pools = &config.pools;
     let names = || pools.iter().map(|pool| format!("`{}`", pool.name)).collect::<Vec<_>>();
-    let missing = service.request.pools().filter(|name| pools.iter().all(|p| *p.name != **name));
+    let is_there = |name: &str| pools.iter().any(|pool| pool.is_called(name, &service.key.source));
+    let missing = service.request.pools().filter(|name| !is_there(name));
     let outside = service.request.addresses.iter().filter(|address| {
         !pools.iter().any(|pool| pool.addresses.iter().any(|range| range.contains(**address)))
     });

@@ -201,6 +201,13 @@ impl PoolBook {
     }
 }
 
+/// The pools in use by a daemon with this state directory, for programs that only look: as its book
+/// has them on the disk, those of the configuration alone where it cannot be read.
+pub fn in_use(state: &Path, config: &Config) -> Vec<Pool> {
+    let kept = read(&state.join(FILE)).unwrap_or_default();
+    together(config, &kept).unwrap_or_else(|_| config.pools.clone())
+}
+
 /// The sources whose MetalLB objects are read.
 fn reading(config: &Config) -> impl Iterator<Item = &SourceName> {
     config.sources.iter().filter(|source| source.metallb.is_some()).map(|source| &source.name)

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use super::*;
 use crate::{legs::LegFacts, metrics::Metrics};
 
+mod pools;
+
 /// A directory that outlives the speaker, and what was ever published.
 pub(crate) struct Machine {
     directory: tempfile::TempDir,

@@ -90,6 +90,8 @@ fn pools_of_the_configuration_and_of_every_source_are_used_together_and_over_a_r
     let mut again = world.book();
     world.follow(&mut again);
     assert_eq!(names(&again), all, "with no source read");
+    let seen = in_use(world.directory.path(), &world.config);
+    assert_eq!(seen, again.pools().to_vec(), "by who only looks");
 }
 
 #[test]
