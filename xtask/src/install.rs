@@ -40,6 +40,7 @@ const LAB: &[Package] = &[
 /// What the tests use besides.
 const TESTS: &[Package] = &[
     package("nftables", "nft"),
+    package("iptables", "iptables-save"),
     package("ethtool", "ethtool"),
     package("systemd", "systemd-analyze"),
 ];

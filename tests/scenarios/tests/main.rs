@@ -4,7 +4,6 @@
 mod add_delete;
 mod affinity;
 mod allocation;
-mod allocation;
 mod arp;
 mod bad_input;
 mod confirm;
@@ -24,6 +23,7 @@ mod health_check;
 mod health_traffic;
 mod host_address;
 mod interfaces;
+mod ipvs_nodes;
 mod kubernetes;
 mod ledger;
 mod legs;

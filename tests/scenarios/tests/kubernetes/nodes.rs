@@ -31,7 +31,7 @@ use roadstead_lab::{
     edge::DaemonName,
     eventually,
     http::Answer,
-    kube::{Cluster, Identity, Kubectl, Pod, Shared, pod},
+    kube::{Admission, Cluster, Kubectl, Pod, Shared, pod},
     load::Running,
 };
 use roadstead_scenarios::{
@@ -48,18 +48,6 @@ const SOON: Duration = Duration::from_secs(30);
 const CONFIG: &str = "[[pool]]\nname = \"lan\"\n\
     addresses = [\"192.0.2.10-192.0.2.50\", \"2001:db8:1::100/120\"]\n\n\
     [router.health]\ninterval = \"1s\"\ntimeout = \"1s\"\nslow_start = \"0s\"\n";
-
-/// What the daemons read and write.
-const RIGHTS: &str = r#"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: { name: lab-daemons }
-rules:
-- { apiGroups: [""], resources: [services, nodes, namespaces], verbs: [get, list, watch] }
-- { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch] }
-- { apiGroups: [""], resources: [services/status], verbs: [get, update, patch] }
-- { apiGroups: ["", events.k8s.io], resources: [events], verbs: [create, patch, update] }
-"#;
 
 /// A cluster that the daemons of the edge host watch.
 struct Nodes {
@@ -120,21 +108,10 @@ impl Nodes {
         Ok(nodes)
     }
 
-    /// Rights and a kubeconfig for each daemon.
+    /// The daemons with the rights that users give them, and no other.
     fn let_daemons_in(&self) -> Result<()> {
-        let kubectl = self.cluster.kubectl()?;
-        kubectl.apply(RIGHTS)?;
-        let mut files = Vec::new();
-        for (name, identity) in [("speaker", Identity::Speaker), ("router", Identity::Router)] {
-            let user = format!("--user={}", identity.user());
-            kubectl.run(&["create", "clusterrolebinding", name, "--clusterrole=lab-daemons", &user])?;
-            let file = self.edge.state().join(format!("{name}.kubeconfig"));
-            self.cluster.plane().kubeconfig(&identity.token())?.write(&file)?;
-            files.push(format!("{name} = \"{}\"", file.display()));
-        }
-        let kubeconfigs = files.join(", ");
-        let source = format!("[[source]]\nname = \"home\"\nkubeconfig = {{ {kubeconfigs} }}\n\n");
-        self.edge.configure(&(source + CONFIG))
+        let admitted = Admission::new("home", &self.edge.state()).run(self.cluster.plane())?;
+        self.edge.configure(&(admitted.toml() + CONFIG))
     }
 
     fn explain(&self, outcome: Result<()>) -> Result<()> {

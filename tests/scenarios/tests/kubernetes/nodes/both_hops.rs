@@ -59,12 +59,8 @@ fn an_edited_port_leaves_the_other_alone() -> Result<()> {
     on_nodes(|nodes| {
         let app = nodes.serve_as(&two_ports("edited", "TCP", 81), &[1, 2])?;
         let client = nodes.client()?;
-        let answers = |at: Both| {
-            eventually(&format!("{at:?} answers"), SOON, || at.answer(client))
-        };
-        let refuses = |at: Both| {
-            eventually(&format!("{at:?} refuses"), SOON, || at.refuse(client))
-        };
+        let answers = |at: Both| eventually(&format!("{at:?} answers"), SOON, || at.answer(client));
+        let refuses = |at: Both| eventually(&format!("{at:?} refuses"), SOON, || at.refuse(client));
         answers(app.at.port(81))?;
         app.first_hops(&[1, 2])?;
         let running = app.keep_asking()?;

@@ -14,8 +14,8 @@ struct Deaf<'h>(&'h Host);
 impl<'h> Deaf<'h> {
     fn make(host: &'h Host) -> Result<Self> {
         let table = "add table inet deaf\n\
-            add chain inet deaf all { type filter hook prerouting priority -500; }\n\
-            add rule inet deaf all iifname eth0 drop\n";
+            add chain inet deaf everything { type filter hook prerouting priority -500; }\n\
+            add rule inet deaf everything iifname eth0 drop\n";
         host.feed(&["nft", "-f", "-"], table)?;
         Ok(Self(host))
     }
