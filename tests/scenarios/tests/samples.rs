@@ -78,7 +78,7 @@ fn is_at(from: &Host, vip: IpAddr, edge: &Host, interface: &str) -> Result<()> {
     Ok(())
 }
 
-/// The one that the sample of a cluster names.
+/// What the sample of a cluster names, once for each daemon.
 fn kubeconfig() -> Result<Kubeconfig> {
     let authority = Authority::new("home")?.pem();
     Ok(Kubeconfig { server: "https://192.0.2.9:6443".into(), authority, token: "t".into() })
@@ -93,7 +93,10 @@ fn check_finds_nothing_in_any_sample() -> Result<()> {
             for name in ["nodes", "web"] {
                 it.manifests.write(name, &sample(&format!("manifests/{name}.yaml"))?)?;
             }
-            kubeconfig()?.write(&it.path("/etc/roadstead/home.kubeconfig"))?;
+            for daemon in ["speaker", "router"] {
+                let file = format!("/etc/roadstead/home.{daemon}.kubeconfig");
+                kubeconfig()?.write(&it.path(&file))?;
+            }
             let entries = fs::read_dir(checkout().join("etc"))?.flatten();
             let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
             let samples: Vec<String> = names.filter(|name| name.ends_with(".toml")).collect();
