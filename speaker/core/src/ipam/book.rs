@@ -125,7 +125,7 @@ impl Book {
     }
 
     pub(super) fn hold(&self, address: IpAddr, service: &ServiceKey) -> Option<&Hold> {
-        self.entry(address)?.holders.get(service)
+        self.entry(address)?.holders.get(service).map(AsRef::as_ref)
     }
 
     pub(super) fn services(&self) -> impl Iterator<Item = &ServiceKey> {
@@ -213,7 +213,7 @@ impl Book {
                 reservation: None,
                 leaving: false,
             };
-            entry.holders.insert(service.clone(), hold);
+            entry.holders.insert(service.clone(), Box::new(hold));
             self.index.by_service.entry(service.clone()).or_default().insert(address);
         }
         self.stir();
@@ -392,7 +392,7 @@ fn hold_mut<'a>(
     address: IpAddr,
     service: &ServiceKey,
 ) -> Option<&'a mut Hold> {
-    ledger.addresses.get_mut(&address)?.holders.get_mut(service)
+    ledger.addresses.get_mut(&address)?.holders.get_mut(service).map(AsMut::as_mut)
 }
 
 type KeyIndex = BTreeMap<Arc<str>, BTreeMap<IpAddr, usize>>;

@@ -64,8 +64,8 @@ pub struct Entry {
     pub pool: Arc<str>,
     /// Whether it is on no interface or the host's own.
     pub kind: VipKind,
-    /// Who holds it.
-    pub holders: BTreeMap<ServiceKey, Hold>,
+    /// Who holds it: nearly always one Service, and a map has room for eleven from the start.
+    pub holders: BTreeMap<ServiceKey, Box<Hold>>,
 }
 
 /// How one Service holds one address.
@@ -265,7 +265,7 @@ impl Ledger {
     /// Every hold, by address and Service.
     pub(super) fn holds(&self) -> impl Iterator<Item = (IpAddr, &ServiceKey, &Hold)> {
         self.addresses.iter().flat_map(|(address, entry)| {
-            entry.holders.iter().map(|(service, hold)| (*address, service, hold))
+            entry.holders.iter().map(|(service, hold)| (*address, service, &**hold))
         })
     }
 

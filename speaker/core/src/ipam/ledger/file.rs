@@ -169,7 +169,7 @@ impl FileEntry {
         let mut entry = Entry { pool: self.pool, kind: self.kind, holders: BTreeMap::new() };
         for holder in self.holders {
             let (service, hold) = holder.checked(address)?;
-            if entry.holders.insert(service.clone(), hold).is_some() {
+            if entry.holders.insert(service.clone(), Box::new(hold)).is_some() {
                 return Err(LedgerError::DuplicateHolder { address, service });
             }
         }
@@ -179,7 +179,7 @@ impl FileEntry {
 }
 
 impl FileHold {
-    fn of((service, hold): (&ServiceKey, &Hold)) -> Self {
+    fn of((service, hold): (&ServiceKey, &Box<Hold>)) -> Self {
         Self {
             service: service.clone(),
             since: hold.since,

@@ -465,7 +465,7 @@ fn could_join(
         let wish = Hold {
             sharing_key: service.request.sharing_key.clone(),
             share_with: service.request.share_with.clone(),
-            ..hold.clone()
+            ..*hold.clone()
         };
         let in_scope = match pool.sharing {
             Sharing::Off => false,
