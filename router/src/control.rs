@@ -276,10 +276,9 @@ impl<D: Dataplane> Control<D> {
     fn follow_pools(&mut self) {
         let assignments = self.sources.heard.borrow().assignments.clone();
         let snapshot = self.snapshot.borrow().clone();
-        let old = Arc::clone(self.pools.pools());
-        self.pools.follow(&self.config, &snapshot, |pools| {
+        self.pools.follow(&self.config, &snapshot, |old, pools| {
             let assignments = assignments.as_deref();
-            let orphans = assignments.map(|assignments| orphans(assignments, &old, pools));
+            let orphans = assignments.map(|assignments| orphans(assignments, old, pools));
             let orphans = orphans.into_iter().flatten();
             orphans.map(|(service, address)| format!("{service} ({address})")).collect()
         });

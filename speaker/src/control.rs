@@ -157,7 +157,7 @@ impl Control {
         let (config, snapshot) = (Arc::clone(&self.config), Arc::clone(&self.snapshot));
         let allocator = &self.allocator;
         self.pools
-            .follow(&config, &snapshot, |pools| in_words(allocator.orphans(pools, &snapshot)));
+            .follow(&config, &snapshot, |_, pools| in_words(allocator.orphans(pools, &snapshot)));
     }
 
     /// Whether nothing answers for any address: our sockets are silent, the assignments published
@@ -392,6 +392,9 @@ impl Control {
     /// # Errors
     /// There is no such reservation, or it is not one to be given up; in words.
     pub(crate) fn give_up(&mut self, name: &str) -> Result<String, String> {
+        if let Some(why) = self.who_else_writes() {
+            return Err(why);
+        }
         let status = self.status.current();
         let key = release::meant(name, &status.reservations, self.snapshot.sources.keys())?;
         if let Some(by) = self.allocator.holder_under(&key) {

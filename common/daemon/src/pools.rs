@@ -88,12 +88,12 @@ impl PoolBook {
     }
 
     /// Follows the configuration and what the sources say. `orphans` names the Services that would
-    /// lose their address with these pools.
+    /// lose their address if the second pools took the place of the first.
     pub fn follow(
         &mut self,
         config: &Arc<Config>,
         snapshot: &Snapshot,
-        orphans: impl Fn(&[Pool]) -> Vec<String>,
+        orphans: impl Fn(&[Pool], &[Pool]) -> Vec<String>,
     ) {
         if !Arc::ptr_eq(&self.config, config) {
             self.config = Arc::clone(config);
@@ -129,7 +129,11 @@ impl PoolBook {
     }
 
     /// Takes what may be taken; whether anything was.
-    fn take_all(&mut self, snapshot: &Snapshot, orphans: &impl Fn(&[Pool]) -> Vec<String>) -> bool {
+    fn take_all(
+        &mut self,
+        snapshot: &Snapshot,
+        orphans: &impl Fn(&[Pool], &[Pool]) -> Vec<String>,
+    ) -> bool {
         let mut taken = false;
         for source in reading(&Arc::clone(&self.config)) {
             let Some(said) = snapshot.metallb.get(source) else { continue };
@@ -147,12 +151,12 @@ impl PoolBook {
         &mut self,
         source: &SourceName,
         said: &Arc<MetalLb>,
-        orphans: &impl Fn(&[Pool]) -> Vec<String>,
+        orphans: &impl Fn(&[Pool], &[Pool]) -> Vec<String>,
     ) -> bool {
         let is_new = self.kept.get(source).is_none_or(|kept| kept != said);
         let mut kept = self.kept.clone();
         kept.insert(source.clone(), Arc::clone(said));
-        match acceptable(&self.config, &kept, orphans) {
+        match acceptable(&self.config, &kept, |pools| orphans(&self.pools, pools)) {
             Ok(pools) => {
                 self.kept = kept;
                 self.pools = pools.into();
@@ -230,7 +234,7 @@ fn together(config: &Config, kept: &Kept) -> Result<Vec<Pool>, String> {
 fn acceptable(
     config: &Config,
     kept: &Kept,
-    orphans: &impl Fn(&[Pool]) -> Vec<String>,
+    orphans: impl Fn(&[Pool]) -> Vec<String>,
 ) -> Result<Vec<Pool>, String> {
     let pools = together(config, kept)?;
     let orphans = orphans(&pools);

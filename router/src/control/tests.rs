@@ -69,6 +69,8 @@ struct Bench {
     _retired: watch::Receiver<Retired>,
 }
 
+mod pools;
+
 const NODE: &str = r#"
 apiVersion: v1
 kind: Node

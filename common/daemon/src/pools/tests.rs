@@ -40,7 +40,7 @@ impl World {
         let lies_in = |pools: &[Pool], address: &std::net::IpAddr| {
             pools.iter().any(|pool| pool.addresses.iter().any(|range| range.contains(*address)))
         };
-        book.follow(&self.config, &self.snapshot, |pools| {
+        book.follow(&self.config, &self.snapshot, |_, pools| {
             let orphans = self.held.iter().filter(|address| !lies_in(pools, address));
             orphans.map(|address| format!("default/web ({address})")).collect()
         });
