@@ -108,6 +108,10 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         from: MigrateFrom,
     },
+    /// Print a new key for a group of edge hosts: the same file on each of them.
+    #[command(after_help = "umask 077; roadstead group-key > /etc/roadstead/group.key\n\
+        chgrp roadstead /etc/roadstead/group.key; chmod 0640 /etc/roadstead/group.key")]
+    GroupKey,
     /// Give up the addresses that a reservation by annotation keeps and that nobody holds.
     Release {
         /// [SOURCE/]NAMESPACE/NAME of the reservation, as `status` lists it.
@@ -294,6 +298,7 @@ mod tests {
             "roadstead migrate metallb",
             "roadstead migrate metallb --kubeconfig /k --namespace lb -o json",
             "roadstead migrate metallb a.yaml dir",
+            "roadstead group-key",
             "roadstead version",
         ] {
             assert!(parse(line).is_ok(), "{line}");

@@ -14,6 +14,7 @@ mod explain;
 #[cfg(test)]
 mod fixtures;
 mod flows;
+mod group_key;
 mod kubeconfig;
 mod local_files;
 mod migrate;
@@ -69,6 +70,7 @@ async fn run(arguments: &Arguments, out: &mut Output) -> Exit {
             migrate::metallb(from, config, out).await
         }
         Verb::Kubeconfig(arguments) => kubeconfig::run(arguments, out).await,
+        Verb::GroupKey => group_key::run(out),
         Verb::Release { reservation } => {
             orders::release(&daemons(arguments, out), reservation, out).await
         }

@@ -315,7 +315,10 @@ impl Speaker {
     }
 
     fn for_the_announcer(&self, wanted: Vec<roadstead_speaker_core::gate::Wanted>) -> l2::Orders {
-        let programmed = self.control.heard.programmed.as_deref();
+        let heard = &self.control.heard;
+        // Without a router nobody passes the lease on, and the kernel program falls silent.
+        let lapses = self.control.config.group.is_some() && !heard.connected;
+        let programmed = heard.programmed.as_deref().filter(|_| !lapses);
         let answering = programmed.into_iter().flat_map(|programmed| &programmed.answering);
         let kernel_answers: BTreeSet<_> =
             answering.flat_map(|a| a.legs.iter().map(|leg| (a.address, leg.clone()))).collect();

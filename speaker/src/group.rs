@@ -10,9 +10,10 @@
 //! the [`Election`](roadstead_speaker_core::group::Election) does. Cancelling it closes the links; what
 //! must outlive it is on disk.
 
-use std::{net::IpAddr, path::Path, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use anyhow::{Context, Result, anyhow};
+use nix::unistd::gethostname;
 use roadstead_link::Key;
 use roadstead_model::{
     config,
@@ -145,10 +146,8 @@ impl Setup {
 }
 
 fn hostname() -> Result<String> {
-    let file = Path::new("/proc/sys/kernel/hostname");
-    let name =
-        std::fs::read_to_string(file).context("cannot read the host's name; set group.name")?;
-    Ok(name.trim().to_owned())
+    let name = gethostname().context("the kernel does not tell the host's name; set group.name")?;
+    name.into_string().ok().context("the host's name is no text; set group.name")
 }
 
 fn not_a_member(config: &config::Group, name: &str) -> anyhow::Error {

@@ -8,6 +8,7 @@ use std::{
 use roadstead_daemon::{VERSION, state::StateError, words::chain};
 use roadstead_model::{
     Problem, ServiceKey,
+    group::GroupStatus,
     local::{Announced, DaemonStatus, SpeakerService, SpeakerStatus},
     reason::{Condition, ConditionStatus},
 };
@@ -137,6 +138,7 @@ fn daemon(control: &Control, outcome: &Outcome, disk: Option<&StateError>) -> Da
         conditions.push(wrong("RouterConnected", "NoAnswer", message.into()));
     }
     conditions.extend(legs_found(control));
+    conditions.extend(control.membership.status.as_ref().and_then(group_complete));
     conditions.extend(outcome.passed_over.iter().map(|(pool, refusals)| used(pool, refusals)));
     DaemonStatus {
         name: "speaker".into(),
@@ -159,6 +161,27 @@ fn legs_found(control: &Control) -> Option<Condition> {
         "nothing is announced on {missing}: [speaker] interfaces names it, and it is not there, has no carrier or no address"
     );
     (!missing.is_empty()).then(|| wrong("LegsFound", "LegMissing", message))
+}
+
+/// Every member is heard, and one of them writes.
+fn group_complete(group: &GroupStatus) -> Option<Condition> {
+    let silent: Vec<String> = group
+        .members
+        .iter()
+        .filter(|member| !member.alive)
+        .map(|member| format!("{} ({}): {}", member.name, member.address, member.reason))
+        .collect();
+    match (&group.writer, silent.is_empty()) {
+        (Some(_), true) => None,
+        (Some(_), false) => {
+            let message = format!("not heard: {}", silent.join("; "));
+            Some(wrong("GroupComplete", "MemberSilent", message))
+        }
+        (None, _) => {
+            let message = "no host of the group writes: nothing is assigned or announced";
+            Some(wrong("GroupComplete", "NoWriter", message.into()))
+        }
+    }
 }
 
 /// A pool that holds addresses of somebody around: it works without them.

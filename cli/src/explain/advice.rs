@@ -45,6 +45,10 @@ pub(super) fn what_to_do(reason: &str) -> &'static str {
             "give one of the two Services another nodePort: the one that kube-proxy opens for it"
         }
         "SctpNotServed" => "SCTP is not served: give the Service a TCP or UDP port",
+        "FollowsWriter" => "ask on the host that writes: roadstead status names it",
+        "Passive" => {
+            "name both hosts in [group] on each of them, or take the cluster out of one's sources"
+        }
         "NoPorts" => "give the Service a port",
         "InvalidRequest" => "correct the annotation or field that the message names",
         "SourceInDoubt" => "look at the source; if what it says is right: roadstead confirm",
@@ -98,6 +102,10 @@ pub(super) fn what_to_do(reason: &str) -> &'static str {
         "Drained" => "roadstead undrain self",
         "NoLeg" => "bring the interface up, or correct `interfaces` of the pool or of [speaker]",
         "RouterSilent" => "systemctl status roadstead-router",
+        "FinalizerPending" => {
+            "roadstead status, which tells why the cluster is not written to; `roadstead kubeconfig` \
+             gives the rights, `report = false` of the [[source]] does without"
+        }
         "Probing" => "wait a moment: the address is probed before its first announcement",
         "Withdrawing" => "nothing: the address is being given up",
         _ => "see the message",

@@ -38,6 +38,14 @@ impl Control {
         }
     }
 
+    /// Why this host may not change what is assigned; `None`: it may.
+    pub(crate) fn who_else_writes(&self) -> Option<String> {
+        let writer = self.membership.status.as_ref().and_then(|group| group.writer.as_deref());
+        let writer = writer.unwrap_or("no host yet");
+        (!self.membership.role.writes())
+            .then(|| format!("{writer} writes for the group of this host: order it there"))
+    }
+
     /// Takes in what the group says. The next step acts on it.
     pub(crate) fn attend(&mut self, view: &View) {
         if let Some(assigned) = &view.assigned {

@@ -125,6 +125,21 @@ fn the_answer_ends_with_its_lease() {
     assert_untouched(&rig, Leg::Lan, &Arp::request(), "the lease is over");
 }
 
+/// The one lease of all answers that a group asks for.
+#[test]
+fn leased_answers_end_with_the_lease_of_all() {
+    let mut rig = rig();
+    rig.answer(IpAddr::V4(VIP), Leg::Lan, roadstead_router_core::maps::Answer::LEASED);
+    assert_untouched(&rig, Leg::Lan, &Arp::request(), "nobody gave a lease");
+    let now = rig.boottime();
+    rig.settings(|settings| settings.lease(now + 3_600_000_000_000));
+    assert_answered(&rig, &Arp::request());
+    rig.settings(|settings| settings.lease(now));
+    assert_untouched(&rig, Leg::Lan, &Arp::request(), "the lease is over");
+    rig.answer(IpAddr::V4(VIP), Leg::Lan, None);
+    assert_answered(&rig, &Arp::request());
+}
+
 #[test]
 fn a_withdrawn_address_is_silent() {
     let mut rig = rig();

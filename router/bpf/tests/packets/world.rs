@@ -370,6 +370,7 @@ pub(crate) struct Settings<'a>(pub(crate) &'a mut [u8]);
 const TIMEOUTS: usize = 24;
 const LEGS: usize = TIMEOUTS + 8 * 4;
 const CLASSES: usize = LEGS + 32 * 12;
+const LEASE: usize = CLASSES + 16_384 + 16;
 
 impl Settings<'_> {
     fn class(&mut self, address: IpAddr, class: u8) {
@@ -391,6 +392,11 @@ impl Settings<'_> {
     fn count_ranges_changes(&mut self, changes: u32) {
         let generation = u32::from_ne_bytes(self.0[12..16].try_into().expect("4 bytes"));
         self.0[12..16].copy_from_slice(&(generation + changes).to_ne_bytes());
+    }
+
+    /// Until when leased answers are given.
+    pub(crate) fn lease(&mut self, until: u64) {
+        self.0[LEASE..LEASE + 8].copy_from_slice(&until.to_ne_bytes());
     }
 
     /// The half-open budget.
