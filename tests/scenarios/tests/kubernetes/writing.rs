@@ -9,10 +9,12 @@ use std::{net::IpAddr, time::Duration};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use roadstead_lab::{
+    Edge,
     edge::DaemonName,
     eventually,
     kube::{Kubectl, objects},
 };
+use roadstead_scenarios::ask;
 use serde_json::{Value, json};
 
 use super::watched::{SOON, watched};
@@ -54,6 +56,15 @@ fn forge(kubectl: &Kubectl, name: &str, manager: &str, ingress: &Value) -> Resul
     kubectl.run(&[&how[..], &["-p", &patch]].concat()).map(drop)
 }
 
+/// The speaker announces nothing more, and waits for the router to say that the kernel is silent.
+fn until_let_go(edge: &Edge) -> Result<()> {
+    eventually("the speaker lets it go", SOON, || {
+        let status = edge.status()?;
+        ensure!(status.services.iter().all(|it| it.announced.is_empty()), "{status:?}");
+        Ok(())
+    })
+}
+
 fn texts(addresses: [IpAddr; 2]) -> Vec<String> {
     addresses.iter().map(ToString::to_string).collect()
 }
@@ -86,17 +97,24 @@ fn a_service_shows_its_addresses_and_goes_when_they_are_silent() -> Result<()> {
             Ok(text)
         })?;
         ensure!(described.contains("roadstead.io/speaker"), "{described}");
+        let counts = ask::get(world.lab.edge()?, "127.0.0.1:9641".parse()?, "/metrics")?;
+        let counts = String::from_utf8_lossy(&counts).into_owned();
+        for (verb, code) in [("watch", 200), ("apply", 200), ("create", 201)] {
+            let count = format!(
+                "roadstead_api_requests_total{{source=\"home\",verb=\"{verb}\",code=\"{code}\"}}"
+            );
+            ensure!(counts.contains(&count), "no {count} in {counts}");
+        }
 
         let near = world.lab.near()?.clone();
         world.edge.daemon(DaemonName::Router)?.signal(Signal::SIGSTOP)?;
         kubectl.run(&["delete", "service", "web", "--wait=false"])?;
-        let going = eventually("the deletion is asked for", SOON, || {
-            let service = self::service(&kubectl, "web")?;
-            ensure!(service["metadata"]["deletionTimestamp"].is_string(), "not yet");
-            Ok(service)
-        })?;
+        until_let_go(&world.edge)?;
         // The router stands still, so that nobody knows the addresses to be silent.
+        let going = self::service(&kubectl, "web")?;
+        ensure!(going["metadata"]["deletionTimestamp"].is_string(), "{}", going["metadata"]);
         ensure!(going["metadata"]["finalizers"] == json!([FINALIZER]), "{}", going["metadata"]);
+        ensure!(web.resolve_to_nobody(&near).is_err(), "the kernel is silent already");
         world.edge.daemon(DaemonName::Router)?.signal(Signal::SIGCONT)?;
         kubectl.wait_for("service/web", "delete")?;
         web.resolve_to_nobody(&near)
@@ -202,11 +220,7 @@ fn a_deletion_with_the_api_away_and_the_speaker_killed_is_carried_out_in_the_end
         let near = world.lab.near()?.clone();
         world.edge.daemon(DaemonName::Router)?.signal(Signal::SIGSTOP)?;
         kubectl.run(&["delete", "service", "web", "--wait=false"])?;
-        eventually("the speaker lets it go", SOON, || {
-            let status = world.edge.status()?;
-            ensure!(status.services.iter().all(|it| it.announced.is_empty()), "{status:?}");
-            Ok(())
-        })?;
+        until_let_go(&world.edge)?;
         world.cluster.plane_mut().kill_api()?;
         world.edge.daemon(DaemonName::Router)?.signal(Signal::SIGCONT)?;
         eventually("silence", SOON, || web.resolve_to_nobody(&near))?;

@@ -150,7 +150,8 @@ impl Desk {
     /// Takes what the API server shows of one Service now; none: no load balancer is there.
     pub(super) fn handle_seen(&mut self, key: &ServiceKey, seen: Option<Arc<Observed>>, now: Now) {
         let timing = self.timing;
-        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry::new(&timing));
+        let entry =
+            self.entries.entry(key.clone()).or_insert_with(|| Entry::new(&timing, now.mono));
         let is_old = match (&entry.observed, &seen) {
             (Some(old), Some(new)) => match (&old.version, &new.version) {
                 (Some(old), Some(new)) => new.is_before(old),
@@ -268,7 +269,7 @@ impl Desk {
             Intent::Clean(uid) => (status::empty(&key, uid), true, Vec::new()),
             Intent::Rest | Intent::Wait(_) => return None,
         };
-        entry.in_flight = true;
+        entry.start(now.mono);
         let sending = Sending::Apply { key: key.clone(), body, force };
         Some((Ticket::Service { key, intent, happenings }, sending))
     }
@@ -310,7 +311,7 @@ impl Desk {
         self.unqueue(key);
         let timing = self.timing;
         if !matches!(self.said(key), Said::Nothing | Said::Kept) {
-            self.entries.entry(key.clone()).or_insert_with(|| Entry::new(&timing));
+            self.entries.entry(key.clone()).or_insert_with(|| Entry::new(&timing, now.mono));
         }
         self.note_wrong(key, now.mono);
         if self.entries.get(key).is_none_or(|entry| entry.in_flight) {

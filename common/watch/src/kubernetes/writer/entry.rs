@@ -11,6 +11,7 @@ use roadstead_model::report::ServiceReport;
 use super::{
     claim::{Claim, Contest},
     observed::{Marks, Observed},
+    pace::Bucket,
     status::{Applied, Lack},
 };
 use crate::kubernetes::{Timing, backoff::Backoff};
@@ -19,6 +20,9 @@ use crate::kubernetes::{Timing, backoff::Backoff};
 /// is one write. The finalizer and addresses never wait.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// Writes of one object: so many at once, and one more each: a tenant who undoes each of them costs no
+/// other tenant anything (S6).
+const OF_OBJECT: (u32, Duration) = (5, Duration::from_secs(2));
 /// Within this time the speaker has heard, and written down, that an object is clean.
 const HEARD: Duration = Duration::from_secs(10);
 
@@ -72,6 +76,7 @@ pub(super) struct Entry {
     contest: Contest,
     /// What was applied last, and what came of it: the same is never tried twice on the same.
     done: Option<(u64, u64)>,
+    writes: Bucket,
     last_write: Option<Instant>,
     not_before: Option<Instant>,
     backoff: Backoff,
@@ -93,7 +98,7 @@ pub(super) enum Said<'a> {
 }
 
 impl Entry {
-    pub(super) fn new(timing: &Timing) -> Self {
+    pub(super) fn new(timing: &Timing, now: Instant) -> Self {
         Self {
             observed: None,
             in_flight: false,
@@ -101,6 +106,7 @@ impl Entry {
             wrong: None,
             contest: Contest::default(),
             done: None,
+            writes: Bucket::new(OF_OBJECT.0, OF_OBJECT.1, now),
             last_write: None,
             not_before: None,
             backoff: Backoff::new(timing.retry, timing.retry_most),
@@ -144,9 +150,10 @@ impl Entry {
                 Some(_) | None => Intent::Rest,
             },
         };
-        match (&intent, self.not_before.filter(|at| *at > now)) {
-            (Intent::Apply(_) | Intent::Clean(_), Some(at)) => Intent::Wait(at),
-            _ => intent,
+        let free = self.writes.ready_at(now).max(self.not_before.unwrap_or(now));
+        match intent {
+            Intent::Apply(_) | Intent::Clean(_) if free > now => Intent::Wait(free),
+            intent => intent,
         }
     }
 
@@ -216,6 +223,12 @@ impl Entry {
     fn unless_done(&self, intent: Intent) -> Intent {
         let Some(seen) = &self.observed else { return intent };
         if self.done == Some((mark(&intent), hash(&seen.marks))) { Intent::Rest } else { intent }
+    }
+
+    /// A request about it is sent.
+    pub(super) fn start(&mut self, now: Instant) {
+        self.in_flight = true;
+        self.writes.take(now);
     }
 
     /// The API server has taken it; `seen` is what came of it.
