@@ -280,7 +280,9 @@ impl Directory {
         }
         let notice = |(kind, (location, count)): (&str, (Location, usize))| {
             let objects = counted(count);
-            let what = if kind.contains("(metallb.io/") {
+            let what = if kind.contains("(metallb.io/") && self.metallb {
+                format!("{kind}: passed over ({objects}); it says nothing of addresses")
+            } else if kind.contains("(metallb.io/") {
                 format!(
                     "{kind}: passed over ({objects}); `metallb = true` of the source reads them"
                 )

@@ -87,6 +87,18 @@ fn wait_untold(world: &Watched, words: &str) -> Result<()> {
     })
 }
 
+/// The addresses and the finalizers that a Service has in the API.
+fn shown(world: &Watched, name: &str) -> Result<(Vec<String>, Vec<String>)> {
+    let service = world.cluster.kubectl()?.get(&[&format!("service/{name}")])?;
+    let texts = |list: &Value, key: Option<&str>| {
+        let items = list.as_array().into_iter().flatten();
+        let text = |it: &Value| key.map_or(it, |key| &it[key]).as_str().map(str::to_owned);
+        items.filter_map(text).collect::<Vec<_>>()
+    };
+    let ingress = texts(&service["status"]["loadBalancer"]["ingress"], Some("ip"));
+    Ok((ingress, texts(&service["metadata"]["finalizers"], None)))
+}
+
 /// Where the Service was is where it is.
 fn keeps(world: &Watched, web: Both) -> Result<()> {
     let now = Both::new(world.edge.wait_announced("default/web", SOON)?, 80)?;
@@ -150,5 +162,38 @@ fn a_cluster_of_metallbs_is_taken_over_and_keeps_every_address() -> Result<()> {
         wait_untold(world, "it would take the address of")?;
         let _later = world.serve("later")?;
         keeps(world, web)
+    })
+}
+
+/// The documented way back: silent, the addresses left in the status for MetalLB, and nothing of ours
+/// left on the Service.
+#[test]
+fn the_way_back_leaves_the_addresses_in_the_status_and_nothing_of_ours() -> Result<()> {
+    watched("metallb-back", |world| {
+        let (admitted, web) = taken_over(world)?;
+        eventually("our finalizer", SOON, || {
+            let (_, finalizers) = shown(world, "web")?;
+            ensure!(!finalizers.is_empty(), "none");
+            Ok(())
+        })?;
+        world.edge.cli_ok(&["drain", "self"])?;
+        web.resolve_to_nobody(world.lab.near()?)?;
+        DaemonName::ALL.iter().for_each(|daemon| world.edge.stop_daemon(*daemon));
+        let (ingress, _) = shown(world, "web")?;
+        ensure!(ingress == GIVEN, "the status has {ingress:?}");
+
+        // MetalLB is back, and writes what it finds.
+        give(world, "web", &GIVEN)?;
+        let toml =
+            format!("{}\n\n[speaker]\nclass_only = true\n{PROBES}", admitted.toml().trim_end());
+        world.edge.configure(&toml)?;
+        world.edge.start_daemon(DaemonName::Router)?;
+        world.edge.start_daemon(DaemonName::Speaker)?;
+        eventually("nothing of ours, and MetalLB's addresses", SOON, || {
+            let (ingress, finalizers) = shown(world, "web")?;
+            ensure!(finalizers.is_empty(), "{finalizers:?}");
+            ensure!(ingress == GIVEN, "the status has {ingress:?}");
+            Ok(())
+        })
     })
 }

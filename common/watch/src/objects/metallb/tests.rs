@@ -126,6 +126,23 @@ fn pools_that_are_wrong_or_overlap() {
     }
 }
 
+/// S7: ten pools of a thousand ranges are taken, an eleventh refuses the whole.
+#[test]
+fn ranges_are_bounded() {
+    let ranges = |pool: usize| {
+        let range = |n: usize| format!("198.18.{}.{}/32", pool * 4 + n / 250, n % 250);
+        format!("{{addresses: [{}]}}", (0..1_000).map(range).collect::<Vec<_>>().join(", "))
+    };
+    let specs: Vec<_> = (0..11).map(|pool| (format!("p{pool:02}"), ranges(pool))).collect();
+    let objects: Vec<_> =
+        specs.iter().map(|(name, spec)| ("IPAddressPool", name.as_str(), spec.as_str())).collect();
+    assert_eq!(good(&objects[..10]).pools.len(), 10);
+    refused(
+        &objects,
+        "IPAddressPool metallb-system/p10: spec.addresses: with those before it more than 10000",
+    );
+}
+
 #[test]
 fn advertisements_that_are_wrong() {
     for (kind, spec, words) in [

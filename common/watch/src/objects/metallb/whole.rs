@@ -14,6 +14,9 @@ use roadstead_model::{
 use super::{CommunityName, Part};
 use crate::objects::ObjectId;
 
+/// Most ranges of addresses of one source (S7).
+const MAX_RANGES: usize = 10_000;
+
 /// What came of the objects of a source.
 pub(crate) struct Whole {
     /// The configuration; none where anything is wrong with it.
@@ -106,7 +109,13 @@ impl<'p> Sorted<'p> {
             let place = *place;
             pool.addresses.iter().map(move |range| (*range, place)).collect::<Vec<_>>()
         };
-        let mut ranges: Vec<(AddressRange, Place<'p>)> = self.pools.iter().flat_map(of).collect();
+        let mut ranges: Vec<(AddressRange, Place<'p>)> =
+            self.pools.iter().flat_map(of).take(MAX_RANGES.saturating_add(1)).collect();
+        if let Some((_, place)) = ranges.get(MAX_RANGES) {
+            let what =
+                format!("spec.addresses: with those before it more than {MAX_RANGES} ranges");
+            return problems.push(place.error(&what));
+        }
         ranges.sort_by_key(|(range, place)| (*range, place.id));
         let mut furthest: Option<(AddressRange, Place<'p>)> = None;
         for (range, place) in ranges {
