@@ -389,3 +389,36 @@ proptest! {
         }
     }
 }
+
+/// A daemon that was away while the server's store was restored.
+#[test]
+fn a_first_list_before_what_was_reached_is_doubt_until_an_order() {
+    let reached = Reached([("Services".to_owned(), 150)].into());
+    let mut state = State::new(source(), resource::kinds(Daemon::Router), &reached);
+    state.handle(News::Listed(Kind::Node, listing(vec![node("n1")], 100)));
+    state.handle(News::Listed(Kind::EndpointSlice, listing(Vec::new(), 100)));
+    list(&mut state, three(), 100);
+    assert!(reason(&mut state).contains("has version 100, before 150, which was reached"));
+    assert_eq!(names(&mut state), ["a", "b", "c"]);
+    // Neither another list nor what happens now makes it knowledge, nor is it forgotten.
+    list(&mut state, three(), 120);
+    delete(&mut state, "a", 130);
+    assert!(reason(&mut state).contains("was restored from a backup"));
+    assert_eq!(state.reached().0.get("Services"), Some(&150));
+    state.confirm();
+    assert!(is_current(&mut state));
+    assert_eq!(names(&mut state), ["b", "c"]);
+    assert_eq!(state.reached().0.get("Services"), Some(&130));
+}
+
+#[test]
+fn a_first_list_at_or_after_what_was_reached_is_believed() {
+    for reached in [99, 100] {
+        let reached = Reached([("Services".to_owned(), reached)].into());
+        let mut state = State::new(source(), resource::kinds(Daemon::Router), &reached);
+        state.handle(News::Listed(Kind::Node, listing(vec![node("n1")], 100)));
+        state.handle(News::Listed(Kind::EndpointSlice, listing(Vec::new(), 100)));
+        list(&mut state, three(), 100);
+        assert!(is_current(&mut state));
+    }
+}
