@@ -24,6 +24,9 @@ const SOURCE: &str = "home";
 /// The pool.
 const POOLS: &str = include_str!("../../../demo/kubernetes.toml");
 
+/// MetalLB's definitions of its objects.
+const METALLB: &str = include_str!("../../../kube/metallb.yaml");
+
 const PICTURE: &str = "
      client ---- router ----+---- edge ----+---- node1   kube-proxy and pods
   198.51.100.10             |   speaker    +---- node2   kube-proxy and pods
@@ -38,6 +41,7 @@ const STEPS: &[(&str, Step<Demo>)] = &[
     ("kubectl tells what happened", exposing::told),
     ("requests are spread over the pods", exposing::spread),
     ("IPv6 added to the Service", exposing::both_families),
+    ("MetalLB's objects, as they are", exposing::metallb),
     ("a rolling update under load", changes::rolling_update),
     ("the API server dies, both daemons are killed meanwhile", changes::outage),
     ("kubectl delete service: silent, then gone", changes::delete),
@@ -84,10 +88,14 @@ impl Demo {
     }
 
     fn start_daemons(&mut self) -> Result<()> {
+        println!("  MetalLB's definitions, without MetalLB");
+        self.kubectl.apply(METALLB)?;
+        self.kubectl.run(&["create", "namespace", "metallb-system"])?;
         println!("  roadstead kubeconfig: roles, and a kubeconfig with a token for each daemon");
         let admitted = Admission::new(SOURCE, &self.edge.state().with_file_name("kubeconfigs"))
             .run(self.cluster.plane())?;
-        self.edge.configure(&(admitted.toml() + POOLS))?;
+        let source = admitted.toml();
+        self.edge.configure(&format!("{}\nmetallb = true\n\n{POOLS}", source.trim_end()))?;
         for daemon in DaemonName::ALL {
             println!("  start roadstead-{} on the edge host", daemon.as_str());
             self.edge.start_daemon(daemon)?;

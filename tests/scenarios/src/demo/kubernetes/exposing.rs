@@ -16,6 +16,9 @@ use serde_json::Value;
 use super::{super::table, Demo};
 use crate::{ask, world::SOON};
 
+/// What somebody who runs MetalLB has.
+const MANIFEST: &str = include_str!("../../../../demo/metallb.yaml");
+
 /// Requests of each client in a table.
 const REQUESTS: u64 = 300;
 /// Requests per second while counting.
@@ -88,9 +91,13 @@ pub(super) fn told(demo: &mut Demo) -> Result<String> {
         ensure!(ingress[0]["ip"] == vip.to_string(), "the status says {ingress}");
         Ok(())
     })?;
+    eventually("the last Event is there", SOON, || {
+        let description = demo.kubectl.run(&["describe", "service", "web"])?;
+        ensure!(description.contains(&format!("{vip} is announced")), "{description}");
+        Ok(())
+    })?;
     demo.kubectl("get service web")?;
-    let description = demo.kubectl("describe service web")?;
-    ensure!(description.contains("roadstead"), "no Event of ours");
+    demo.kubectl("describe service web")?;
     Ok(format!("{vip} in the status, and Events"))
 }
 
@@ -112,6 +119,23 @@ pub(super) fn both_families(demo: &mut Demo) -> Result<String> {
     ensure!(demo.vip(true)? == before, "the IPv4 address has changed");
     spread_at(demo, to)?;
     Ok(format!("answered after {took} ms, the IPv4 address is the same"))
+}
+
+/// A pool, its announcement and a Service, in the manifest that its user has.
+pub(super) fn metallb(demo: &mut Demo) -> Result<String> {
+    println!("  $ kubectl apply -f tests/demo/metallb.yaml");
+    let applied = Instant::now();
+    demo.kubectl.apply(MANIFEST)?;
+    let addresses = demo.edge.wait_announced("default/shop", SOON)?;
+    let to = SocketAddr::new(*addresses.first().context("no address")?, 80);
+    let took = ask::time_until_answered(demo.lab.client()?, to, applied, SOON)?.as_millis();
+    println!("    {to} answered {took} ms after kubectl was called");
+    demo.kubectl("get ipaddresspools,l2advertisements -n metallb-system")?;
+    demo.kubectl("get service shop")?;
+    let of_the_pool = (70..=79).map(|last| IpAddr::from([192, 0, 2, last]));
+    ensure!(of_the_pool.into_iter().any(|ip| ip == to.ip()), "{to} is none of its pool");
+    spread_at(demo, to)?;
+    Ok(format!("{} from its IPAddressPool answered after {took} ms", to.ip()))
 }
 
 fn spread_at(demo: &Demo, to: SocketAddr) -> Result<String> {
