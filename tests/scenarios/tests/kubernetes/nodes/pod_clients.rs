@@ -53,6 +53,7 @@ fn pods_are_served_by_others_and_by_themselves() -> Result<()> {
         let mut app = nodes.serve_as(&service, &[1, 2])?;
         route_by_the_edge(&app)?;
         app.first_hops(&[1, 2])?;
+        app.answered_by(&["inward-1", "inward-2"])?;
         for pod in &app.pods {
             is_served_by(&app, pod, &["inward-1", "inward-2"])?;
         }
