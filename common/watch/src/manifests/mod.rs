@@ -27,7 +27,7 @@ mod worker;
 mod yaml;
 
 pub use directory::{Directory, EMPTY_GRACE};
-pub use parse::{MAX_OBJECTS, MAX_PROBLEMS, parse_file};
+pub use parse::{MAX_OBJECTS, MAX_PROBLEMS, parse_file, parse_file_with_metallb};
 pub use parsed::{Foreign, Parsed, Reading};
 pub use scan::{
     FileId, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Overflow, ReadError, Scan, Stamp,

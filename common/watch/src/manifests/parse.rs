@@ -36,6 +36,16 @@ pub fn parse_file(source: &SourceName, path: &Path, text: &str) -> Parsed {
     Cache::default().parse(source, path, text)
 }
 
+/// The same for a source that reads MetalLB's objects, those of this namespace.
+pub fn parse_file_with_metallb(
+    source: &SourceName,
+    path: &Path,
+    text: &str,
+    namespace: &str,
+) -> Parsed {
+    Cache::new(Some(namespace.into())).parse(source, path, text)
+}
+
 /// A file of which nothing can be used.
 pub(super) fn broken(file: &Arc<PathBuf>, line: usize, why: &str) -> Parsed {
     let location = Location { file: Arc::clone(file), line };

@@ -1,6 +1,13 @@
 //! MetalLB's objects from YAML: what is taken, what refuses the whole, and in which words.
 
-use std::{fs, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use proptest::prelude::*;
 
 use roadstead_model::{
     SourceName,
@@ -8,7 +15,10 @@ use roadstead_model::{
     problem::Severity,
 };
 
-use crate::{SourceView, manifests};
+use crate::{
+    SourceView,
+    manifests::{self, Directory, parse_file_with_metallb},
+};
 
 /// A file of objects in MetalLB's namespace; each is `(kind, name, spec)` in flow style.
 fn read(objects: &[(&str, &str, &str)]) -> SourceView {
@@ -451,4 +461,45 @@ fn objects_are_passed_over_where_the_source_does_not_read_them() {
         ]
     );
     assert_eq!(view.metallb, None);
+}
+
+/// One of everything, of which every pool is pools of addresses that no other has.
+fn everything() -> String {
+    [
+        document("IPAddressPool", "lan", "{addresses: [192.0.2.0/28, 192.0.2.20-192.0.2.30], serviceAllocation: {priority: 5, namespaceSelectors: [{matchExpressions: [{key: a, operator: In, values: [b]}]}]}}"),
+        document("IPAddressPool", "six", "{addresses: [\"2001:db8::/64\"]}"),
+        document("L2Advertisement", "all", "{interfaces: [eth0], nodeSelectors: [{matchLabels: {a: b}}]}"),
+        document("BGPAdvertisement", "ad", "{communities: [quiet], localPref: 100, peers: [tor]}"),
+        document("BGPPeer", "tor", "{myASN: 1, peerASN: 2, peerAddress: 198.51.100.1, bfdProfile: fast, holdTime: 1m30s}"),
+        document("BFDProfile", "fast", "{receiveInterval: 100}"),
+        document("Community", "names", "{communities: [{name: quiet, value: \"64512:1\"}]}"),
+    ]
+    .join("---\n")
+}
+
+proptest! {
+    /// Whatever is changed: the objects are taken and no two pools overlap, or they are refused and
+    /// it is told.
+    #[test]
+    fn what_is_mutated_is_whole_or_refused(at in 0_usize..2_000, with in "[ -~\\n]{0,3}", cut in 0_usize..4) {
+        let mut text = everything();
+        let at = at.min(text.len());
+        let end = at.saturating_add(cut).min(text.len());
+        text.replace_range(at..end, &with);
+        let source = SourceName::new("home");
+        let mut directory = Directory::new(source.clone()).with_metallb(true);
+        let parsed = parse_file_with_metallb(&source, Path::new("a.yaml"), &text, "metallb-system");
+        directory.handle_parsed(Path::new("a.yaml"), parsed, Instant::now());
+        directory.handle_scanned(BTreeMap::new());
+        let view = directory.view();
+        match &view.metallb {
+            Some(metallb) => {
+                let ranges: Vec<_> = metallb.pools.iter().flat_map(|pool| &pool.addresses).collect();
+                for (index, range) in ranges.iter().enumerate() {
+                    prop_assert!(ranges.iter().take(index).all(|other| !other.overlaps(range)));
+                }
+            }
+            None => prop_assert!(!told(&view, Severity::Error).is_empty()),
+        }
+    }
 }
