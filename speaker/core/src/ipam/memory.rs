@@ -125,7 +125,7 @@ impl Memory {
         let over = |address: IpAddr, at: u64| match seconds(address) {
             0 => true,
             // The second in which it was released is not a whole one.
-            cool_down => now > at.min(now).saturating_add(cool_down),
+            cool_down => now > at.saturating_add(cool_down),
         };
         let over: Vec<_> = self
             .released()

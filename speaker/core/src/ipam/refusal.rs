@@ -42,6 +42,8 @@ pub enum Refusal {
         family: Family,
         /// Each pool with how many addresses it may hand out.
         pools: Vec<(Arc<str>, u128)>,
+        /// How many of these nobody holds, since reservations keep them.
+        reserved: usize,
     },
     /// Both families are required and one cannot be had.
     DualStackUnavailable {
@@ -363,9 +365,13 @@ impl Refusal {
             Self::FamilyNotAvailable { family, pools } => {
                 write!(f, "there is no {family} address in {}", quoted(pools))
             }
-            Self::PoolExhausted { family, pools } => {
+            Self::PoolExhausted { family, pools, reserved } => {
                 let each = pools.iter().map(|(pool, size)| format!("`{pool}` ({size} in all)"));
-                write!(f, "no free {family} address in {}", each.collect::<Vec<_>>().join(", "))
+                write!(f, "no free {family} address in {}", each.collect::<Vec<_>>().join(", "))?;
+                match reserved {
+                    0 => Ok(()),
+                    kept => write!(f, "; reservations keep {kept} that nobody holds"),
+                }
             }
             Self::DualStackUnavailable { missing, why } => {
                 write!(f, "both families are required and {missing} cannot be had: {why}")

@@ -60,8 +60,10 @@ impl<'a> Slots<'a> {
     }
 
     fn name(&mut self, address: IpAddr, host: Option<&'a Arc<str>>) {
-        if !self.is_named(address) {
-            self.named.push((address, host));
+        match self.named.iter_mut().find(|(named, _)| *named == address) {
+            // Asked for in both ways: the name is bound all the same.
+            Some((_, stands)) => *stands = stands.or(host),
+            None => self.named.push((address, host)),
         }
     }
 }

@@ -46,6 +46,11 @@ impl<'a> Reservations<'a> {
         Self { all, by_address: all.iter().flat_map(addresses).collect(), by_service }
     }
 
+    /// Every address that the configuration keeps.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.by_address.keys().copied()
+    }
+
     /// Whether the configuration keeps an address for anybody.
     pub(super) fn keeps(&self, address: IpAddr) -> bool {
         self.by_address.contains_key(&address)

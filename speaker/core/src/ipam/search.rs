@@ -34,8 +34,9 @@ pub(super) struct Search<'a> {
     free_from: BTreeMap<(PoolId, Family), Cursor>,
     /// Ports that no address of a full pool has to spare.
     dead_ends: BTreeSet<(PoolId, Family, Vec<PortClaim>)>,
-    /// How many addresses of each pool cool down; none before somebody asks.
-    cooling: Option<BTreeMap<(PoolId, Family), usize>>,
+    /// How many addresses of each pool nobody holds and not everybody may have; none before somebody
+    /// asks.
+    withheld: Option<BTreeMap<(PoolId, Family), Withheld>>,
     /// What counts as whose; none before somebody asks.
     charges: Option<Charges>,
 }
@@ -51,6 +52,13 @@ pub(super) struct Quest<'q, 'a> {
     pub(super) chosen: &'q [IpAddr],
     /// What the Service gives up when it finds everything.
     pub(super) going: &'q [IpAddr],
+}
+
+/// Addresses that nobody holds and not everybody may have.
+#[derive(Clone, Copy, Default)]
+struct Withheld {
+    cooling: usize,
+    reserved: usize,
 }
 
 /// A place in the segments of a pool.
@@ -83,7 +91,7 @@ impl<'a> Search<'a> {
             reservations,
             free_from: BTreeMap::new(),
             dead_ends: BTreeSet::new(),
-            cooling: None,
+            withheld: None,
             charges: None,
         }
     }
@@ -501,7 +509,9 @@ impl<'a> Search<'a> {
             .filter(|(_, view)| view.pool.sharing == Sharing::WhenFull)
             .flat_map(|(id, _)| self.held_in(quest.book, id, quest.family))
             .find_map(|address| sharing::collision(quest.book, quest.wish, address));
-        let cooling = self.cooling_in(quest, pools);
+        let withheld = self.withheld_in(quest, pools);
+        let cooling = withheld.iter().filter(|(_, held)| held.cooling > 0);
+        let cooling: Vec<_> = cooling.map(|(pool, held)| (pool.clone(), held.cooling)).collect();
         if !cooling.is_empty() {
             return Refusal::PoolCoolingDown { family: quest.family, pools: cooling };
         }
@@ -512,26 +522,40 @@ impl<'a> Search<'a> {
                 .views(pools)
                 .map(|(_, view)| (view.pool.name.clone(), self.surroundings.usable(view, family)))
                 .collect(),
+            reserved: withheld.iter().map(|(_, held)| held.reserved).sum(),
         })
     }
 
-    /// The pools in which addresses cool down, with how many.
-    fn cooling_in(&mut self, quest: &Quest<'_, '_>, pools: &[PoolId]) -> Vec<(Arc<str>, usize)> {
-        if self.cooling.is_none() {
-            let mut counts: BTreeMap<_, usize> = BTreeMap::new();
-            let released = quest.book.memory().released().map(|(address, _, _)| address);
-            let free = released.filter(|address| quest.book.entry(*address).is_none());
-            for address in free.collect::<BTreeSet<_>>() {
-                if let Some(id) = self.pool_id(address) {
-                    *counts.entry((id, Family::of(address))).or_default() += 1;
-                }
-            }
-            self.cooling = Some(counts);
+    /// What each pool withholds of the family.
+    fn withheld_in(
+        &mut self,
+        quest: &Quest<'_, '_>,
+        pools: &[PoolId],
+    ) -> Vec<(Arc<str>, Withheld)> {
+        if self.withheld.is_none() {
+            self.withheld = Some(self.count_withheld(quest.book));
         }
-        let counts = self.cooling.as_ref();
-        let count = |id: PoolId| counts?.get(&(id, quest.family)).copied();
-        let cooling = self.views(pools);
-        cooling.filter_map(|(id, view)| Some((view.pool.name.clone(), count(id)?))).collect()
+        let counts = self.withheld.as_ref();
+        let count = |id: PoolId| {
+            let held = counts.and_then(|counts| counts.get(&(id, quest.family)));
+            held.copied().unwrap_or_default()
+        };
+        self.views(pools).map(|(id, view)| (view.pool.name.clone(), count(id))).collect()
+    }
+
+    fn count_withheld(&self, book: &Book) -> BTreeMap<(PoolId, Family), Withheld> {
+        let mut counts: BTreeMap<_, Withheld> = BTreeMap::new();
+        let kept = book.memory().kept().map(|(address, _)| address);
+        let reserved: BTreeSet<_> = kept.chain(self.reservations.addresses()).collect();
+        let released = book.memory().released().map(|(address, _, _)| address);
+        let cooling: BTreeSet<_> = released.filter(|a| !reserved.contains(a)).collect();
+        for address in reserved.union(&cooling).filter(|a| book.entry(**a).is_none()) {
+            let Some(id) = self.pool_id(*address) else { continue };
+            let withheld = counts.entry((id, Family::of(*address))).or_default();
+            withheld.reserved += usize::from(reserved.contains(address));
+            withheld.cooling += usize::from(cooling.contains(address));
+        }
+        counts
     }
 }
 

@@ -91,6 +91,18 @@ fn a_name_beside_an_address() {
 }
 
 #[test]
+fn an_address_asked_for_in_both_ways_binds_the_name_too() {
+    let mut world = world();
+    let mut web = asking("web", &["192.0.2.12"]);
+    web.request.hosts = vec![NAME.into()];
+    world.put(web).resolve(NAME, &["192.0.2.12"]).run();
+    world.resolve(NAME, &["192.0.2.13", "192.0.2.14"]);
+    let outcome = world.run();
+    assert_eq!(world.live("web"), ["192.0.2.12"]);
+    assert_eq!(said(&outcome, "web").1, "NameMoved");
+}
+
+#[test]
 fn a_name_that_gains_a_family_gains_an_address() {
     let mut world = world();
     let mut web = named("web", NAME);

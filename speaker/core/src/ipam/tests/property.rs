@@ -276,7 +276,13 @@ fn newcomers_are_welcome(
         assert!(!is_barred(world, pool, *address), "{service} was given the barred {address}");
         assert!(!pool.drain, "{service} was given {address} of a pool that drains");
         let object = &world.snapshot.services[service];
-        let others = before.keys().any(|(held, _)| held == address);
+        // Beside one who is there, or came back to what is its own, others may be.
+        let is_its = |other: &ServiceKey| {
+            let object = &world.snapshot.services[other];
+            other != service && !memory.keeps_from(world, object, *address, false)
+        };
+        let others = before.keys().any(|(held, _)| held == address)
+            || after.keys().any(|(held, other)| held == address && is_its(other));
         assert!(
             !memory.keeps_from(world, object, *address, others),
             "{address} is not {service}'s"
@@ -542,10 +548,17 @@ fn the_content_stay(
     }
 }
 
-/// Whoever is there has not fewer addresses than before, unless it was edited itself.
-fn nobody_shrinks(before: &BTreeMap<(IpAddr, ServiceKey), Hold>, world: &World, event: &Event) {
-    for service in world.snapshot.services.keys() {
-        let lived = before.iter().filter(|((_, s), hold)| s == service && !hold.leaving).count();
+/// Whoever is there and waits for nothing has not fewer addresses than before, unless it was edited
+/// itself.
+fn nobody_shrinks(
+    held: &BTreeMap<(IpAddr, ServiceKey), Hold>,
+    before: &Outcome,
+    world: &World,
+    event: &Event,
+) {
+    let services = world.snapshot.services.keys();
+    for service in services.filter(|service| !before.refusals.contains_key(*service)) {
+        let lived = held.iter().filter(|((_, s), hold)| s == service && !hold.leaving).count();
         let edited = matches!(event, Event::Put(edited) if edited.key == *service);
         assert!(edited || live(world, service).len() >= lived, "{service} has less than before");
     }
@@ -563,7 +576,7 @@ fn step(world: &mut World, before: &Outcome, event: &Event) -> Outcome {
     let outcome = world.run();
     nothing_is_lost(&held, world, released.as_ref());
     newcomers_are_welcome(&held, &memory, world);
-    nobody_shrinks(&held, world, event);
+    nobody_shrinks(&held, before, world, event);
     assignments_are_sound(world, &outcome);
     nobody_waits_in_vain(world);
     the_content_stay(before, &outcome, world, event, edited.as_deref());

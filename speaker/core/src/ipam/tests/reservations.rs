@@ -18,8 +18,10 @@ fn a_configured_one_is_given_to_its_service_and_to_nobody_else() {
     assert_eq!(world.live("prod/other"), ["192.0.2.12"]);
     assert!(outcome.reservations.is_empty(), "it is held");
     world.delete("prod/db").settle();
-    world.restart().put(service("b")).run();
+    let outcome = world.restart().put(service("b")).run();
     assert!(world.live("b").is_empty(), "the last free address is not for it");
+    let why = &condition(&outcome, "b").message;
+    assert!(why.contains("reservations keep 1"), "{why}");
     world.put(service("prod/db")).run();
     assert_eq!(world.live("prod/db"), ["192.0.2.10"]);
 }
