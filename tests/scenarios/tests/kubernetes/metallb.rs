@@ -32,7 +32,6 @@ fn object(kind: &str, name: &str, spec: &Value) -> String {
 }
 
 fn pool(addresses: &[&str]) -> String {
-    // A network's own address is none of a person's ranges, and MetalLB takes it.
     object("IPAddressPool", "lan", &json!({"addresses": addresses}))
 }
 
@@ -119,8 +118,7 @@ fn taken_over(world: &mut Watched) -> Result<(Admitted, Both)> {
     ensure!(said.contains("same     Service default/web: 192.0.2.33, 2001:db8:1::133"), "{said}");
     configure(world, &admitted, "metallb = true", "")?;
     let web = world.served("web")?;
-    let given = GIVEN.map(|address| address.parse::<IpAddr>());
-    for address in given {
+    for address in GIVEN.map(str::parse::<IpAddr>) {
         let address = address.context("an address")?;
         ensure!(web.addresses().contains(&address), "{web:?} lacks {address}");
     }

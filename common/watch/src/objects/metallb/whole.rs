@@ -9,6 +9,7 @@ use roadstead_model::{
         AddressPool, BfdProfile, BgpAdvertisement, BgpPeer, Community, L2Advertisement, MetalLb,
         Scope,
     },
+    problem::Severity,
 };
 
 use super::{CommunityName, Part};
@@ -45,8 +46,6 @@ pub(crate) fn whole<'p>(parts: impl IntoIterator<Item = Placed<'p>>) -> Whole {
     let objects = (!is_refused).then(|| sorted.into_objects(advertisements));
     Whole { objects, problems }
 }
-
-use roadstead_model::problem::Severity;
 
 /// Which object, and where.
 #[derive(Clone, Copy)]
