@@ -21,6 +21,9 @@ use super::explained;
 /// For what a cluster does by itself.
 pub(super) const SOON: Duration = Duration::from_secs(30);
 
+/// For what waits for a daemon that was refused again and again: its longest wait is 30 s.
+const BACKED_OFF: Duration = Duration::from_secs(90);
+
 /// A cluster and the daemons that watch it.
 pub(super) struct Watched {
     // In the order of their end.
@@ -114,7 +117,8 @@ impl Watched {
 
     /// Where a Service is announced and answers.
     pub(super) fn served(&self, name: &str) -> Result<Both> {
-        let at = Both::new(self.edge.wait_announced(&format!("default/{name}"), SOON)?, 80)?;
+        let announced = self.edge.wait_announced(&format!("default/{name}"), BACKED_OFF)?;
+        let at = Both::new(announced, 80)?;
         self.answers(&at)?;
         Ok(at)
     }
@@ -148,12 +152,12 @@ impl Watched {
         Ok(())
     }
 
-    /// `status` says of both daemons that a source is in doubt, and why.
+    /// `status` says that the cluster is in doubt, and why.
     pub(super) fn wait_for_doubt(&self, why: &str) -> Result<()> {
         eventually(&format!("doubt: {why}"), SOON, || {
             let (code, text) = self.said("status")?;
-            let mut doubts = text.lines().filter(|line| line.contains("Source home is in doubt"));
-            ensure!(doubts.any(|line| line.contains(why)), "{text}");
+            // Of one kind there, of the others below: each waits for its own next attempt.
+            ensure!(text.contains("Source home is in doubt") && text.contains(why), "{text}");
             ensure!(code == Some(1), "status ended with {code:?}: {text}");
             Ok(())
         })
@@ -161,7 +165,7 @@ impl Watched {
 
     /// The cluster is not in doubt.
     pub(super) fn wait_for_certainty(&self) -> Result<()> {
-        eventually("no doubt", SOON, || {
+        eventually("no doubt", BACKED_OFF, || {
             let (_, text) = self.said("status")?;
             ensure!(!text.contains("Source home is in doubt"), "{text}");
             Ok(())
