@@ -23,54 +23,69 @@ use cold::Start;
 use created::Created;
 use world::World;
 
-/// Services and Nodes while single Services are created.
-const SOME: (u16, u16) = (1_000, 100);
-/// Services of a burst.
-const BURST: u16 = 1_000;
-/// Services and Nodes of a cold start, and of the figures of memory.
-const MANY: (u16, u16) = (5_000, 500);
+/// How large the cluster is.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    /// Services and Nodes while single Services are created, and how many are.
+    some: (u16, u16),
+    times: usize,
+    /// Services of a burst.
+    burst: u16,
+    /// Services and Nodes of a cold start, and of the figures of memory.
+    many: (u16, u16),
+}
+
+impl Scale {
+    const FULL: Self = Self { some: (1_000, 100), times: 100, burst: 1_000, many: (5_000, 500) };
+    const QUICK: Self = Self { some: (200, 100), times: 15, burst: 200, many: (1_000, 500) };
+}
+
+/// Requests to the API server that a new Service may cost: its finalizer, its status with addresses
+/// and conditions, an Event for each thing that happens to it.
+const REQUESTS: f64 = 8.0;
 
 /// Everything, in one cluster that grows.
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Section>> {
-    let mut world = World::build(MANY.1)?;
-    let measured = measure_in(&mut world, effort);
+    let scale = effort.pick(Scale::FULL, Scale::QUICK);
+    let mut world = World::build(scale.many.1)?;
+    let measured = measure_in(&mut world, scale);
     if measured.is_err() {
         println!("{}", world.explain_failure());
     }
     measured
 }
 
-fn measure_in(world: &mut World, effort: Effort) -> Result<Vec<Section>> {
+fn measure_in(world: &mut World, scale: Scale) -> Result<Vec<Section>> {
     step("nodes and Services");
-    world.grow_nodes(SOME.1)?;
-    world.grow_services(SOME.0)?;
+    world.grow_nodes(scale.some.1)?;
+    world.grow_services(scale.some.0)?;
     step("the daemons start");
     world.start_daemons()?;
     world.wait_served()?;
     world.settle()?;
     let mark = world.audit.mark()?;
     step("Services are created one by one");
-    let created = created::measure(world, effort.pick(100, 15))?;
+    let created = created::measure(world, scale.times)?;
     world.settle()?;
     step("a burst");
-    let burst = burst::measure(world, BURST)?;
+    let burst = burst::measure(world, scale.burst)?;
     world.settle()?;
     let later = world.audit.since(mark)?;
     step("more nodes, more Services");
-    world.grow_nodes(MANY.1)?;
-    world.grow_services(MANY.0)?;
+    world.grow_nodes(scale.many.1)?;
+    world.grow_services(scale.many.0)?;
     world.wait_served()?;
     world.settle()?;
     step("cold starts");
     let first = cold::measure(world, true)?;
     world.settle()?;
-    let memory = memory_of(world)?;
+    let memory = memory_of(world, scale)?;
     let reboot = cold::measure(world, false)?;
     let starts = [("empty disk", first), ("after a reboot", reboot)];
     Ok(vec![
-        section_created(&created),
-        section_burst(&burst, &later),
-        section_starts(&starts, memory),
+        section_created(scale, &created),
+        section_burst(scale, &burst, &later),
+        section_starts(scale, &starts, memory),
     ])
 }
 
@@ -79,7 +94,7 @@ fn step(what: &str) {
     eprintln!("  {what}");
 }
 
-fn section_created(created: &Created) -> Section {
+fn section_created(scale: Scale, created: &Created) -> Section {
     let caption = "From the request that creates it; milliseconds.";
     let mut table = Table::new(caption, &["", "times", "p50", "p99", "longest"]);
     let rows = [
@@ -94,7 +109,10 @@ fn section_created(created: &Created) -> Section {
     }
     let beyond = |share| quantile(&created.beyond, share);
     Section {
-        title: format!("A Service created in a cluster, {} Services, {} Nodes", SOME.0, SOME.1),
+        title: format!(
+            "A Service created in a cluster, {} Services, {} Nodes",
+            scale.some.0, scale.some.1
+        ),
         method:
             "Real etcd, kube-apiserver, kube-controller-manager (not held to its 20 requests a \
                  second) and two kube-proxies (nftables), each with the addresses of half of the \
@@ -120,7 +138,7 @@ fn section_created(created: &Created) -> Section {
     }
 }
 
-fn section_burst(burst: &Burst, later: &Requests) -> Section {
+fn section_burst(scale: Scale, burst: &Burst, later: &Requests) -> Section {
     let mut table = Table::new("Seconds from the first request.", &["", "seconds"]);
     let rows = [
         ("the last was created", burst.created),
@@ -130,23 +148,27 @@ fn section_burst(burst: &Burst, later: &Requests) -> Section {
     for (name, seconds) in rows {
         table.row([name.to_owned(), format!("{seconds:.2}")]);
     }
-    let per_service = number(burst.requests.total()) / f64::from(BURST);
+    let per_service = number(burst.requests.total()) / f64::from(scale.burst);
     Section {
-        title: format!("{BURST} Services created at once"),
+        title: format!("{} Services created at once", scale.burst),
         method: "In the same cluster, over 16 connections. The client knows the neighbour of each \
                  VIP beforehand and tries each twice a second. Requests are those of the audit log, \
                  of each daemon's own account; a watch that begins with a list is a list."
             .to_owned(),
         tables: vec![table, requests("Requests of the daemons meanwhile.", &burst.requests)],
         goals: vec![
-            Goal::at_most(format!("{BURST} Services at once, all served"), 15.0, burst.served, " s"),
-            Goal::at_most("API requests for each of them", 4.0, per_service, ""),
+            Goal::at_most(format!("{} Services at once, all served", scale.burst), 15.0, burst.served, " s"),
+            Goal::at_most("API requests for each of them", REQUESTS, per_service, ""),
             Goal::at_most("Lists after the first, while watches hold", 0.0, number(later.lists()), ""),
         ],
     }
 }
 
-fn section_starts(starts: &[(&str, Start); 2], memory: (Table, Vec<Goal>)) -> Section {
+fn section_starts(
+    scale: Scale,
+    starts: &[(&str, Start); 2],
+    memory: (Table, Vec<Goal>),
+) -> Section {
     let head = ["", "all assigned and programmed", "all probed", "all announced"];
     let mut table = Table::new("Seconds from the start of both daemons.", &head);
     let (memory, mut goals) = memory;
@@ -155,15 +177,20 @@ fn section_starts(starts: &[(&str, Start); 2], memory: (Table, Vec<Goal>)) -> Se
         let seconds = [start.synced, start.probed, start.announced];
         let cells = seconds.map(|seconds| format!("{seconds:.2}"));
         table.row([(*name).to_owned()].into_iter().chain(cells));
-        let what =
-            format!("{} Services, {} Nodes synced from a cold start, {name}", MANY.0, MANY.1);
+        let what = format!(
+            "{} Services, {} Nodes synced from a cold start, {name}",
+            scale.many.0, scale.many.1
+        );
         goals.push(Goal::at_most(what, 5.0, start.synced, " s"));
         tables.push(requests(&format!("Requests of a start, {name}."), &start.requests));
     }
     tables.insert(0, table);
     tables.push(memory);
     Section {
-        title: format!("A cold start with {} Services and {} Nodes in the cluster", MANY.0, MANY.1),
+        title: format!(
+            "A cold start with {} Services and {} Nodes in the cluster",
+            scale.many.0, scale.many.1
+        ),
         method:
             "The programs not loaded. Until the router says that the maps hold every Service at \
                  the address that the speaker has assigned, that a probe of each has passed (200 \
@@ -183,15 +210,15 @@ fn requests(caption: &str, requests: &Requests) -> Table {
 }
 
 /// Resident memory of both daemons, from a cold start on.
-fn memory_of(world: &World) -> Result<(Table, Vec<Goal>)> {
-    let caption = format!("Resident memory at {} Services, MiB.", MANY.0);
+fn memory_of(world: &World, scale: Scale) -> Result<(Table, Vec<Goal>)> {
+    let caption = format!("Resident memory at {} Services, MiB.", scale.many.0);
     let mut table = Table::new(caption, &["", "now", "most"]);
     let mut goals = Vec::new();
     for daemon in DaemonName::ALL {
         let [now, most] = memory::resident(world.edge.daemon(daemon)?.pid()?)?;
         let name = daemon.as_str();
         table.row([name.to_owned(), format!("{now:.1}"), format!("{most:.1}")]);
-        let what = format!("Memory of the {name} at {} Services", MANY.0);
+        let what = format!("Memory of the {name} at {} Services", scale.many.0);
         goals.push(Goal::at_most(what, 96.0, most, " MiB"));
     }
     Ok((table, goals))

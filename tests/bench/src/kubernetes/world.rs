@@ -43,9 +43,9 @@ const APP: &str = "bench";
 const PROXIES: u8 = 2;
 /// The first NodePort, and the last that there may be.
 const NODE_PORTS: (u16, u16) = (20_000, 29_999);
-/// Within what everything is served and announced: 5,000 first probes at 200 a second, and thousands
-/// of requests on two cores.
-pub(crate) const SERVED: Duration = Duration::from_secs(240);
+/// Within what everything is served and announced: tens of thousands of requests at 200 a second, and
+/// all of it on two cores.
+pub(crate) const SERVED: Duration = Duration::from_secs(600);
 /// For how long the machine is watched to see whether it rests.
 const LOOK: Duration = Duration::from_secs(1);
 
