@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, path::PathBuf, sync::Arc};
 
-use roadstead_model::{Location, Problem, SourceName, problem::Severity};
+use roadstead_model::{Location, Problem, SourceName, object::Service, problem::Severity};
 
 use super::{json, version::Version, writer::Observed};
 use crate::objects::{
@@ -57,11 +57,24 @@ pub(super) struct Converter {
     place: Arc<PathBuf>,
     /// Whether Services are written to: then what is on them is seen, and they are guarded or not.
     is_written: bool,
+    /// Whether the addresses in a Service's status are kept: whoever does not assign any needs no view
+    /// each time that one is written there.
+    keeps_status: bool,
 }
 
 impl Converter {
     pub(super) fn new(source: &SourceName) -> Self {
-        Self { source: source.clone(), place: Arc::new(place_of(source)), is_written: false }
+        Self {
+            source: source.clone(),
+            place: Arc::new(place_of(source)),
+            is_written: false,
+            keeps_status: true,
+        }
+    }
+
+    /// The same for one who assigns, or does not.
+    pub(super) fn keeping_status(self, keeps_status: bool) -> Self {
+        Self { keeps_status, ..self }
     }
 
     /// The same for a cluster that is written to, or is not.
@@ -84,8 +97,8 @@ impl Converter {
         let mut report = Report::new(&self.place, named, Origin::ApiServer);
         let (_, mut object) = kind.read(&self.source, &fields, &mut report);
         let seen = self.seen(kind, text);
-        if let (true, Some(Object::Service(service))) = (self.is_written, &mut object) {
-            Arc::make_mut(service).guarded = seen.as_ref().is_some_and(Observed::is_guarded);
+        if let Some(Object::Service(service)) = &mut object {
+            self.adapt(Arc::make_mut(service), seen.as_ref());
         }
         let refused = report.is_refused();
         let problems = report.into_problems();
@@ -102,6 +115,15 @@ impl Converter {
         let version = text_at(&node, &["metadata", "resourceVersion"]).and_then(Version::new);
         let seen = seen.filter(|seen| seen.is_marked() || is_meant(kind, &node)).map(Arc::new);
         Ok(Change { id, kept, version, seen })
+    }
+
+    fn adapt(&self, service: &mut Service, seen: Option<&Observed>) {
+        if self.is_written {
+            service.guarded = seen.is_some_and(Observed::is_guarded);
+        }
+        if !self.keeps_status {
+            service.status_addresses.clear();
+        }
     }
 
     fn seen(&self, kind: Kind, text: &str) -> Option<Observed> {
@@ -206,6 +228,22 @@ mod tests {
             problem,
             "cluster home: Service shop/web: spec.ports[0].port: 0 is not a port; 1 to 65535 is"
         );
+    }
+
+    #[test]
+    fn whoever_does_not_assign_sees_no_change_in_a_status() {
+        let text = |ip: &str| {
+            format!(
+                r#"{{"metadata": {{"name": "web"}}, "spec": {{"type": "LoadBalancer", "ports": [{{"port": 80, "nodePort": 30080}}]}},
+                "status": {{"loadBalancer": {{"ingress": [{{"ip": "{ip}"}}]}}}}}}"#
+            )
+        };
+        let read = |keeps, ip| {
+            let converter = Converter::new(&SourceName::new("home")).keeping_status(keeps);
+            converter.change(Kind::Service, &text(ip)).expect("an object").kept
+        };
+        assert_eq!(read(false, "192.0.2.10"), read(false, "192.0.2.11"));
+        assert_ne!(read(true, "192.0.2.10"), read(true, "192.0.2.11"));
     }
 
     #[test]

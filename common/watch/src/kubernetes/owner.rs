@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
-use roadstead_model::SourceName;
+use roadstead_model::{SourceName, config::Daemon};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -26,6 +26,7 @@ const NEWS: usize = 64;
 /// The one task that has a cluster's state.
 pub(super) struct Owner {
     source: SourceName,
+    daemon: Daemon,
     kinds: Vec<Kind>,
     /// The namespace of MetalLB's kinds, where they are among them.
     metallb: Arc<str>,
@@ -68,6 +69,7 @@ impl Owner {
         let noted = kept.as_ref().map(Kept::reached).unwrap_or_default();
         Self {
             state: State::new(source.clone(), &kinds, &noted),
+            daemon,
             kinds,
             metallb: metallb.unwrap_or_default(),
             kubeconfig: kubeconfig.into(),
@@ -107,7 +109,9 @@ impl Owner {
             let writer = Writer::new(source, reporting, inbox, client, news, self.timing);
             tasks.spawn(writer.run());
         }
-        let converter = Converter::new(&self.source).written(self.reporting.is_some());
+        let converter = Converter::new(&self.source)
+            .written(self.reporting.is_some())
+            .keeping_status(self.daemon == Daemon::Speaker);
         for &kind in &self.kinds {
             let (client, news) = (client.clone(), news.clone());
             let resource = resource::within(kind, &self.metallb);
