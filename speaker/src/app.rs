@@ -57,6 +57,7 @@ use crate::{
     reports::Reporter,
     stations::Stations,
     store::Store,
+    strangers::Strangers,
 };
 
 /// What the announcer has seen and the control has not looked at yet. When full the announcer
@@ -117,6 +118,7 @@ pub(crate) async fn run(file: &Path) -> Result<()> {
         control,
         group: view,
         own: own_in,
+        strangers: Strangers::watch(&config, &state),
         sources,
         reporting,
         cleaned,
@@ -198,6 +200,8 @@ struct Speaker {
     group: watch::Receiver<View>,
     /// What they are told of this one.
     own: watch::Sender<Own>,
+    /// Hosts that serve the same cluster and are in no group with this one.
+    strangers: Strangers,
     sources: Sources,
     reporting: Reporting,
     /// Services that nothing of ours is on any more.
@@ -226,7 +230,8 @@ impl Speaker {
             self.step();
             let silent = self.control.is_silent() || !self.control.drained;
             self.leaving.answer(silent, Instant::now());
-            let wake = [self.retry, self.cooled, self.leaving.until()].into_iter().flatten().min();
+            let due = [self.retry, self.cooled, self.leaving.until(), self.strangers.until()];
+            let wake = due.into_iter().flatten().min();
             let wake = wake.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
                 told = self.signals.next() => match told {
@@ -243,6 +248,7 @@ impl Speaker {
                 _ = self.tables.changed() => {}
                 _ = self.heard.changed() => {}
                 _ = self.group.changed() => {}
+                () = self.strangers.changed() => {}
                 _ = self.names.changed() => {}
                 Some(order) = self.orders.recv() => self.carry_out(order),
                 Some(cleaned) = self.cleaned.recv() => self.control.note_cleaned(&cleaned),
@@ -263,7 +269,7 @@ impl Speaker {
     /// before the group has said who decides.
     fn step(&mut self) {
         let tables = self.tables.borrow_and_update().clone();
-        let view = self.group.borrow_and_update().clone();
+        let view = self.strangers.beside(self.group.borrow_and_update().clone());
         if view.role == group::Role::Starting {
             return self.control.listen(view.status);
         }
@@ -414,6 +420,8 @@ impl Speaker {
         let sources_changed = config.sources != old.sources;
         self.control.config = Arc::new(config);
         if sources_changed {
+            let state = self.control.config.paths.state_of("speaker");
+            self.strangers = Strangers::watch(&self.control.config, &state);
             self.sources = Sources::watch(&self.control.config, self.reporting.clone());
         }
         Ok(())

@@ -145,7 +145,8 @@ impl Setup {
     }
 }
 
-fn hostname() -> Result<String> {
+/// The host's name.
+pub(crate) fn hostname() -> Result<String> {
     let name = gethostname().context("the kernel does not tell the host's name; set group.name")?;
     name.into_string().ok().context("the host's name is no text; set group.name")
 }

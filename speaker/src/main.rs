@@ -27,6 +27,7 @@ mod reports;
 mod sparing;
 mod stations;
 mod store;
+mod strangers;
 
 /// Allocates external addresses (VIPs) to Kubernetes Services of type LoadBalancer and announces
 /// them by ARP and NDP.

@@ -13,7 +13,7 @@ use roadstead_model::{
     reason::{Condition, ConditionStatus},
 };
 use roadstead_speaker_core::{
-    gate::Verdict,
+    gate::{Elsewhere, Verdict},
     ipam::{Outcome, Refusal},
 };
 
@@ -139,6 +139,7 @@ fn daemon(control: &Control, outcome: &Outcome, disk: Option<&StateError>) -> Da
     }
     conditions.extend(legs_found(control));
     conditions.extend(control.membership.status.as_ref().and_then(group_complete));
+    conditions.extend(passive(control));
     conditions.extend(outcome.passed_over.iter().map(|(pool, refusals)| used(pool, refusals)));
     DaemonStatus {
         name: "speaker".into(),
@@ -161,6 +162,16 @@ fn legs_found(control: &Control) -> Option<Condition> {
         "nothing is announced on {missing}: [speaker] interfaces names it, and it is not there, has no carrier or no address"
     );
     (!missing.is_empty()).then(|| wrong("LegsFound", "LegMissing", message))
+}
+
+/// A host that this one was never told of serves the same cluster.
+fn passive(control: &Control) -> Option<Condition> {
+    let Some(Elsewhere::Stranger(by)) = control.membership.role.elsewhere() else { return None };
+    let message = format!(
+        "{by} holds the Lease roadstead-writer of this cluster: this host assigns and announces nothing; \
+         name both hosts in [group], or take the cluster out of one's sources"
+    );
+    Some(wrong("OnlyWriter", "Passive", message))
 }
 
 /// Every member is heard, and one of them writes.

@@ -43,12 +43,17 @@ pub struct Pair {
 /// The routed network with a second edge host.
 pub fn topology(nodes: u8) -> Topology {
     let mut plan = presets::routed(nodes);
+    add_second(&mut plan);
+    plan
+}
+
+/// Adds a second edge host to the routed network.
+pub fn add_second(plan: &mut Topology) {
     let _ = plan
         .host(EDGES[1])
         .leg("front", ["192.0.2.4/24", "2001:db8:1::4/64"])
         .leg("back", ["203.0.113.4/24", "2001:db8:3::4/64"])
         .gateways(&["192.0.2.1", "2001:db8:1::1"]);
-    plan
 }
 
 /// `[group]` on one of the hosts, with the key in a file beside its configuration.

@@ -10,6 +10,7 @@ mod outage;
 mod plane;
 mod rights;
 mod source;
+mod strangers;
 mod tokens;
 mod watched;
 mod writing;

@@ -143,7 +143,7 @@ pub(super) async fn follow(
 }
 
 /// A client, where the one in use was made of something else.
-async fn fresh(
+pub(super) async fn fresh(
     kubeconfig: &Path,
     kept: Option<&Kept>,
     hasher: &RandomState,

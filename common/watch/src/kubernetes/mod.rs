@@ -39,6 +39,7 @@ mod convert;
 mod decode;
 mod json;
 mod kept;
+pub mod lease;
 mod owner;
 mod reflector;
 mod renewal;

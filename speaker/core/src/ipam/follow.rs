@@ -43,7 +43,7 @@ impl Allocator {
                 "Allocated",
                 ConditionStatus::False,
                 "FollowsWriter",
-                "the host that writes for the group has assigned no address; its own status tells why",
+                "another host assigns, and has assigned no address that is known here; its own status tells why",
             );
         });
         outcome
