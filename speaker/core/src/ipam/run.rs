@@ -219,27 +219,12 @@ impl<'a> Run<'_, 'a> {
             Err(refusal) => return Plan { family, step: stay, refusals: vec![refusal] },
         };
         let (keep, objections) = self.sift(wish, request, &slots, &held);
-        let mut chosen = so_far.taken.clone();
         let mut going = so_far.going.clone();
         going.extend(held.iter().filter(|address| !keep.contains(address)));
-        let mut failed = None;
-        for slot in open(&slots, &keep) {
-            let book = &*self.book;
-            let quest =
-                Quest { book, wish, request, claim, family, chosen: &chosen, going: &going };
-            let found = match slot {
-                Some(address) => self.search.exact(&quest, address).map(|()| address),
-                None => self.search.any(&quest),
-            };
-            match found {
-                Ok(address) => chosen.push(address),
-                Err(refusal) => {
-                    failed = Some(refusal);
-                    break;
-                }
-            }
-        }
-        let chosen_here = chosen.split_off(so_far.taken.len());
+        let (book, chosen) = (&*self.book, so_far.taken.clone());
+        let mut quest = Quest { book, wish, request, claim, family, chosen, going: &going };
+        let failed = self.search.fill(&mut quest, open(&slots, &keep)).err();
+        let chosen_here = quest.chosen.split_off(so_far.taken.len());
         let Some(why) = failed else {
             so_far.taken.extend(&chosen_here);
             so_far.going = going;

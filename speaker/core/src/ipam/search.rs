@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::Arc,
 };
 
 use roadstead_model::{
@@ -24,6 +23,9 @@ use super::{
     sharing,
     surroundings::{Stage, Surroundings},
 };
+
+mod shortage;
+use self::shortage::Withheld;
 
 /// The search of one round.
 pub(super) struct Search<'a> {
@@ -49,16 +51,9 @@ pub(super) struct Quest<'q, 'a> {
     pub(super) claim: &'q Claim<'a>,
     pub(super) family: Family,
     /// Found for the same Service already, in this family and the one before, and not taken yet.
-    pub(super) chosen: &'q [IpAddr],
+    pub(super) chosen: Vec<IpAddr>,
     /// What the Service gives up when it finds everything.
     pub(super) going: &'q [IpAddr],
-}
-
-/// Addresses that nobody holds and not everybody may have.
-#[derive(Clone, Copy, Default)]
-struct Withheld {
-    cooling: usize,
-    reserved: usize,
 }
 
 /// A place in the segments of a pool.
@@ -96,11 +91,30 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Finds an address for each place: one by name, or any. What is found is among the chosen then.
+    ///
+    /// # Errors
+    /// Why the first that cannot be filled is not; those after it are not tried.
+    pub(super) fn fill(
+        &mut self,
+        quest: &mut Quest<'_, '_>,
+        places: Vec<Option<IpAddr>>,
+    ) -> Result<(), Refusal> {
+        for place in places {
+            let found = match place {
+                Some(address) => self.exact(quest, address).map(|()| address),
+                None => self.any(quest),
+            };
+            quest.chosen.push(found?);
+        }
+        Ok(())
+    }
+
     /// Whether a Service may take just this address.
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn exact(&mut self, quest: &Quest<'_, '_>, address: IpAddr) -> Result<(), Refusal> {
+    fn exact(&mut self, quest: &Quest<'_, '_>, address: IpAddr) -> Result<(), Refusal> {
         let wanted = self.asked_for(quest)?;
         if self.pools.is_empty() {
             return Err(Refusal::NoPools);
@@ -123,7 +137,7 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) fn any(&mut self, quest: &Quest<'_, '_>) -> Result<IpAddr, Refusal> {
+    fn any(&mut self, quest: &Quest<'_, '_>) -> Result<IpAddr, Refusal> {
         if let Some(result) = self.reserved(quest) {
             return result;
         }
@@ -382,7 +396,7 @@ impl<'a> Search<'a> {
         if let Some(address) = self.beside_key(quest, id) {
             return Some(address);
         }
-        if let Some(address) = self.first_free(quest.book, id, quest.family, quest.chosen) {
+        if let Some(address) = self.first_free(quest.book, id, quest.family, &quest.chosen) {
             return self.over_quota(quest, id, address).is_none().then_some(address);
         }
         self.beside_anybody(quest, id)
@@ -493,69 +507,6 @@ impl<'a> Search<'a> {
             Some(found)
         };
         std::iter::from_fn(next).take(count).collect()
-    }
-
-    /// Why nothing was found in pools that have the family.
-    fn exhausted(&mut self, quest: &Quest<'_, '_>, pools: &[PoolId]) -> Refusal {
-        let free = |id: &PoolId| {
-            let address = self.first_free(quest.book, *id, quest.family, quest.chosen)?;
-            self.over_quota(quest, *id, address)
-        };
-        if let Some(refusal) = pools.iter().find_map(free) {
-            return refusal;
-        }
-        let collision = self
-            .views(pools)
-            .filter(|(_, view)| view.pool.sharing == Sharing::WhenFull)
-            .flat_map(|(id, _)| self.held_in(quest.book, id, quest.family))
-            .find_map(|address| sharing::collision(quest.book, quest.wish, address));
-        let withheld = self.withheld_in(quest, pools);
-        let cooling = withheld.iter().filter(|(_, held)| held.cooling > 0);
-        let cooling: Vec<_> = cooling.map(|(pool, held)| (pool.clone(), held.cooling)).collect();
-        if !cooling.is_empty() {
-            return Refusal::PoolCoolingDown { family: quest.family, pools: cooling };
-        }
-        let family = quest.family;
-        collision.unwrap_or_else(|| Refusal::PoolExhausted {
-            family,
-            pools: self
-                .views(pools)
-                .map(|(_, view)| (view.pool.name.clone(), self.surroundings.usable(view, family)))
-                .collect(),
-            reserved: withheld.iter().map(|(_, held)| held.reserved).sum(),
-        })
-    }
-
-    /// What each pool withholds of the family.
-    fn withheld_in(
-        &mut self,
-        quest: &Quest<'_, '_>,
-        pools: &[PoolId],
-    ) -> Vec<(Arc<str>, Withheld)> {
-        if self.withheld.is_none() {
-            self.withheld = Some(self.count_withheld(quest.book));
-        }
-        let counts = self.withheld.as_ref();
-        let count = |id: PoolId| {
-            let held = counts.and_then(|counts| counts.get(&(id, quest.family)));
-            held.copied().unwrap_or_default()
-        };
-        self.views(pools).map(|(id, view)| (view.pool.name.clone(), count(id))).collect()
-    }
-
-    fn count_withheld(&self, book: &Book) -> BTreeMap<(PoolId, Family), Withheld> {
-        let mut counts: BTreeMap<_, Withheld> = BTreeMap::new();
-        let kept = book.memory().kept().map(|(address, _)| address);
-        let reserved: BTreeSet<_> = kept.chain(self.reservations.addresses()).collect();
-        let released = book.memory().released().map(|(address, _, _)| address);
-        let cooling: BTreeSet<_> = released.filter(|a| !reserved.contains(a)).collect();
-        for address in reserved.union(&cooling).filter(|a| book.entry(**a).is_none()) {
-            let Some(id) = self.pool_id(*address) else { continue };
-            let withheld = counts.entry((id, Family::of(*address))).or_default();
-            withheld.reserved += usize::from(reserved.contains(address));
-            withheld.cooling += usize::from(cooling.contains(address));
-        }
-        counts
     }
 }
 

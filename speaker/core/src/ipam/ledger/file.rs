@@ -156,7 +156,11 @@ impl FileEntry {
             address: *address,
             pool: entry.pool.clone(),
             kind: entry.kind,
-            holders: entry.holders.iter().map(FileHold::of).collect(),
+            holders: entry
+                .holders
+                .iter()
+                .map(|(service, hold)| FileHold::of(service, hold))
+                .collect(),
         }
     }
 
@@ -179,7 +183,7 @@ impl FileEntry {
 }
 
 impl FileHold {
-    fn of((service, hold): (&ServiceKey, &Box<Hold>)) -> Self {
+    fn of(service: &ServiceKey, hold: &Hold) -> Self {
         Self {
             service: service.clone(),
             since: hold.since,

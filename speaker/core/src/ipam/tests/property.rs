@@ -8,6 +8,9 @@ use crate::ipam::{Hold, ReservationKey, ledger::Entry};
 
 use super::*;
 
+mod remembered;
+use self::remembered::Remembered;
+
 const NAMES: [&str; 8] = ["a", "b", "c", "d", "prod/a", "prod/b", "prod/c", "prod/d"];
 const HOSTS: [&str; 2] = ["a.example.org", "b.example.org"];
 const ADDRESSES: [&str; 9] = [
@@ -340,61 +343,6 @@ fn within_quota(world: &World, pool: &Pool, service: &ServiceKey) {
         .filter(|address| pool.addresses.iter().any(|range| range.contains(*address)))
         .collect();
     assert!(live.len() <= usize::try_from(allowed).unwrap(), "{service}: {live:?}");
-}
-
-/// What the ledger remembered before a run, as it stands on the disk.
-struct Remembered {
-    released: Vec<(IpAddr, ServiceKey, u64)>,
-    kept: Vec<(IpAddr, ReservationKey)>,
-}
-
-impl Remembered {
-    fn of(world: &World) -> Self {
-        let text: serde_json::Value =
-            serde_json::from_str(&world.allocator.ledger().encode()).unwrap();
-        let list = |key: &str| text[key].as_array().cloned().unwrap_or_default();
-        let address = |entry: &serde_json::Value| ip(entry["address"].as_str().unwrap());
-        let name = |entry: &serde_json::Value, key| entry[key].as_str().unwrap().parse().unwrap();
-        Self {
-            released: list("released")
-                .iter()
-                .map(|e| (address(e), name(e, "service"), e["at"].as_u64().unwrap()))
-                .collect(),
-            kept: list("kept").iter().map(|e| (address(e), name(e, "reservation"))).collect(),
-        }
-    }
-
-    /// Whether an address counts as a namespace's although it holds nothing.
-    fn counts(&self, address: IpAddr, namespace: &str) -> bool {
-        let released = self.released.iter().map(|(address, service, _)| (address, service));
-        let kept = self.kept.iter().map(|(address, key)| (address, key));
-        released.chain(kept).any(|(a, key)| *a == address && *key.namespace == *namespace)
-    }
-
-    /// Whether an address was somebody else's: reserved, or his until a moment ago.
-    fn keeps_from(&self, world: &World, service: &Service, address: IpAddr, held: bool) -> bool {
-        let configured = world.reservations.iter().find(|r| r.addresses.contains(&address));
-        if let Some(reservation) = configured {
-            return !reservation.beneficiary.includes(&service.key);
-        }
-        let own =
-            service.request.reservation.as_ref().map(|name| {
-                ReservationKey::new(&local(), service.key.namespace.clone(), name.clone())
-            });
-        let keys: Vec<_> =
-            self.kept.iter().filter(|(kept, _)| *kept == address).map(|(_, key)| key).collect();
-        if !keys.is_empty() {
-            return !own.is_some_and(|own| keys.contains(&&own));
-        }
-        let cool_down = pool_of(world, address).map_or(0, |pool| pool.cool_down.as_secs());
-        let cooling: Vec<_> = self
-            .released
-            .iter()
-            .filter(|(a, _, at)| *a == address && cool_down > 0 && at + cool_down >= world.now)
-            .map(|(_, service, _)| service)
-            .collect();
-        !held && !cooling.is_empty() && !cooling.contains(&&service.key)
-    }
 }
 
 /// No two Services have one port of one address, and nothing in use lies outside the pools (S1).
