@@ -155,7 +155,7 @@ impl Task {
             Event::Refused(rank) => self.election.handle_refused(rank, Instant::now()),
             Event::Down(rank, why) => self.went_down(rank, why),
             Event::Stranger(from, why) => {
-                self.tell_sparingly(&format!("{from} is not let in: {why}"))
+                self.tell_sparingly(&format!("{from} is not let in: {why}"));
             }
             Event::Deaf(at, why) => self.went_deaf(&format!("cannot listen at {at}: {why}")),
             Event::Heard(rank, lane, message) => self.heard(rank, lane, &message),
