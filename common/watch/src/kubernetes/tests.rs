@@ -25,7 +25,7 @@ use crate::{Confirm, Reader, Watch, spawn_with};
 use api::{Api, NODES, SERVICES, SLICES};
 
 /// No wait of a test is longer; far above what any takes.
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_secs(60);
 
 /// Failures are found and mended within moments.
 const QUICK: Timing = Timing {
