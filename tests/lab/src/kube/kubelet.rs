@@ -61,7 +61,8 @@ impl Kubelet {
             let is_deleted = !pod["metadata"]["deletionTimestamp"].is_null();
             match (self.running.contains_key(name), is_deleted) {
                 (false, false) if pod["spec"]["nodeName"].is_null() => {
-                    self.start(lab, cluster, name)?;
+                    let container = &pod["spec"]["containers"][0]["name"];
+                    self.start(lab, cluster, name, container)?;
                 }
                 (true, true) => self.end(name)?,
                 (_, _) => {}
@@ -71,7 +72,7 @@ impl Kubelet {
         Ok(())
     }
 
-    fn start(&mut self, lab: &Lab, cluster: &Cluster, name: &str) -> Result<()> {
+    fn start(&mut self, lab: &Lab, cluster: &Cluster, name: &str, container: &Value) -> Result<()> {
         let busy = |node: &str| self.running.values().filter(|pod| pod.node == node).count();
         let idlest = cluster.nodes().iter().min_by_key(|node| busy(node.name()));
         let node = idlest.context("a cluster without nodes")?;
@@ -83,7 +84,8 @@ impl Kubelet {
         });
         self.api.send(Request::create(&path(&format!("/{name}/binding")), binding))?;
         let pod = node.start_pod(lab, name)?;
-        self.api.send(Request::merge(&path(&format!("/{name}/status")), status(&pod)))?;
+        self.api
+            .send(Request::merge(&path(&format!("/{name}/status")), status(&pod, container)))?;
         let running = Running { node: node.name().to_owned(), pod, ends: None };
         self.running.insert(name.to_owned(), running);
         Ok(())
@@ -109,12 +111,12 @@ fn path(rest: &str) -> String {
 }
 
 /// What a kubelet says of a pod that runs and is ready.
-fn status(pod: &Pod) -> Value {
+fn status(pod: &Pod, container: &Value) -> Value {
     let [address, _] = pod.addresses();
     let ready = json!({"type": "Ready", "status": "True"});
     let container = json!({
-        "name": "web", "image": "lab", "imageID": "", "ready": true, "started": true,
-        "restartCount": 0,
+        "name": container, "image": "lab", "imageID": "", "ready": true, "started": true,
+        "restartCount": 0, "state": {"running": {}},
     });
     json!({"status": {
         "phase": "Running",

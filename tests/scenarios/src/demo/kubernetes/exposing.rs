@@ -52,6 +52,7 @@ pub(super) fn rights(demo: &mut Demo) -> Result<String> {
 pub(super) fn expose(demo: &mut Demo) -> Result<String> {
     demo.kubectl(&format!("create deployment web --image=example.org/web --replicas={REPLICAS}"))?;
     demo.roll_out()?;
+    demo.kubectl("get pods -o wide")?;
     demo.kubectl("expose deployment web --type=LoadBalancer --port=80 --target-port=8080")?;
     let created = Instant::now();
     let service = demo.kubectl.get(&["service", "web"])?;
