@@ -187,6 +187,19 @@ async fn a_store_that_was_restored_is_noticed_and_changes_nothing() {
     assert_eq!(names(&after), ["next", "old"]);
 }
 
+#[tokio::test]
+async fn what_was_reached_is_written_down_without_further_news() {
+    let api = Api::start().await;
+    let paced = Timing { notes: Duration::from_millis(300), idle: BOUND * 2, ..QUICK };
+    let mut lab = Lab::paced(paced, &[], |directory| {
+        write_kubeconfig(directory, &api.address.to_string(), "token");
+    });
+    lab.until_current().await;
+    api.change(|world| world.apply(SERVICES, service("web", 80)));
+    lab.until_service("web").await;
+    lab.until_kept(api.change(|world| world.version)).await;
+}
+
 /// The ledger has what the backup lacks, and only a source in doubt keeps it.
 #[tokio::test]
 async fn a_store_that_was_restored_while_nobody_watched_is_noticed_until_it_is_confirmed() {
