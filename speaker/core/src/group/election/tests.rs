@@ -379,8 +379,8 @@ impl Network {
             });
         }
         for rank in 0..self.hosts.len() {
-            self.act(rank, |election, now| election.handle_timeout(now));
-            if (self.now + 7 * rank as u64) % BEAT == 0 {
+            self.act(rank, Election::handle_timeout);
+            if (self.now + 7 * rank as u64).is_multiple_of(BEAT) {
                 self.write(rank);
                 self.say(rank);
             }
@@ -495,7 +495,8 @@ proptest! {
         for rank in 0..count {
             let pause = network.roll(300);
             network.run(pause);
-            network.start((rank + seed as usize % count) % count);
+            let turn = usize::try_from(seed % count as u64).unwrap();
+            network.start((rank + turn) % count);
         }
         network.run(2_600);
         let writers = network.writers();
