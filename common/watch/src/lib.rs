@@ -45,8 +45,9 @@ pub use requests::{Asked, Requests};
 pub use view::SourceView;
 
 use kubernetes::{Kept, Target};
-use manifests::thread::{self, Views};
+use manifests::thread;
 use merge::Merger;
+use view::Views;
 
 /// Views that may wait for the merger. It takes all that wait at once, so that more would only hold
 /// older ones; when they are full a source waits, and sends a newer view than it would have.

@@ -6,12 +6,16 @@ use std::{
 };
 
 use roadstead_model::{
-    NodeKey, Problem, ServiceKey,
+    NodeKey, Problem, ServiceKey, SourceName,
     local::PortClaim,
     metallb::MetalLb,
     object::{Endpoints, Namespace, Node, Service},
     snapshot::SourceState,
 };
+use tokio::sync::mpsc;
+
+/// Where the sources' threads send their views.
+pub(crate) type Views = mpsc::Sender<(SourceName, Arc<SourceView>)>;
 
 /// One source's objects at one moment. Objects that did not change are the same `Arc` as in the
 /// view before.

@@ -27,9 +27,12 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, time::sleep};
 
 use super::{
-    Kept,
-    access::{self, Access},
-    response::{Failure, send, whole},
+    api::{
+        access::{self, Access},
+        failure::Failure,
+        response::{send, whole},
+    },
+    kept::Kept,
 };
 use crate::Reader;
 

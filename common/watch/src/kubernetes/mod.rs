@@ -1,7 +1,7 @@
 //! A cluster's API server as a source: the same view as from a directory of manifests.
 //!
 //! ```text
-//!            ┌─ access: kubeconfig and what it names ─ client ─┐
+//!            ┌─ clients: kubeconfig and what it names ─ client ┐
 //! thread ────┤                                                 ▼
 //!            ├─ reflector (Service) ──┐
 //!            ├─ reflector (Node) ─────┤ news (bounded)
@@ -15,11 +15,18 @@
 //! is its own matter (S6). Dropping [`Watching`] ends it all; what is written to the disk (`kept`) is
 //! replaced whole, so that ending at any moment is safe.
 //!
-//! From the inside out: `json` makes trees of text, `convert` objects of trees (by the rules that
-//! manifests follow too), `decode` reads pages and events; `response` and `request` carry them;
-//! `reflector` follows one kind; `state` (pure) decides what is believed; `owner` sends views.
-//! `access` renews the token that it speaks with (`token`), and `setup` is what an operator has done
-//! once for all of this: `roadstead kubeconfig`.
+//! # The floors, the lowest first; none knows one above it
+//!
+//! | | |
+//! |---|---|
+//! | `timing`, `kept` | how long things take, and what outlives the daemon |
+//! | `api` | speaking to an API server: credentials, answers within bounds, failures, waits |
+//! | `read` | what it has: text → objects → what is believed of the cluster, one reflector for each kind |
+//! | `write` | what the speaker decided, on the Services: one desk for each cluster |
+//! | `owner` | the task that has a cluster's state and starts all others |
+//!
+//! Beside `owner` stand [`setup`], what an operator has done once for all of this (`roadstead
+//! kubeconfig`), and [`lease`], by which hosts find out that they serve one cluster.
 //!
 //! # What is asked for
 //! Services of type LoadBalancer, Nodes, Namespaces, EndpointSlices that belong to a Service and
@@ -29,119 +36,31 @@
 //! even parsed, and what is parsed is dropped as soon as the object is made.
 //!
 //! # Memory (S7)
-//! An event has at most [`MAX_EVENT`] bytes, a page [`MAX_PAGE`], an object `json::MAX_VALUES`
-//! values; of each kind at most so many objects are kept as `resource` says. Channels are bounded,
+//! An event has at most `MAX_EVENT` bytes, a page `MAX_PAGE` (`api/response`), an object `MAX_VALUES`
+//! values (`read/json`); of each kind at most so many objects are kept as `resource` says. Channels are bounded,
 //! and a reflector whose owner is busy reads no further from its connection.
 
-mod access;
-mod backoff;
-mod convert;
-mod decode;
-mod json;
+mod api;
 mod kept;
 pub mod lease;
 mod owner;
-mod reflector;
-mod renewal;
-mod request;
-mod resource;
-mod response;
+mod read;
 pub mod setup;
-mod state;
-mod token;
-mod version;
-pub(crate) mod writer;
+mod timing;
+pub(crate) mod write;
 
-use std::{io, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{io, thread};
 
-use roadstead_model::{SourceName, config::Daemon};
 use tokio::sync::{mpsc, oneshot};
 
-pub use access::{AccessError, check};
+pub use api::access::{AccessError, check};
 pub(crate) use kept::Kept;
-pub use writer::Reporting;
+pub(crate) use owner::Target;
+pub(crate) use timing::Timing;
+pub use write::Reporting;
 
-use crate::{confirm::Confirmed, manifests::thread::Views, requests::Requests};
-use owner::Owner;
-
-/// Largest event of a watch in bytes. etcd takes objects of 1.5 MiB, which are up to twice that in
-/// JSON.
-const MAX_EVENT: usize = 4 << 20;
-/// Largest page of a list in bytes; where one is larger, fewer objects are asked for at once.
-const MAX_PAGE: usize = 16 << 20;
-
-/// The spans of time that watching a cluster knows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timing {
-    /// How long changes are gathered before a view is made of them.
-    pub(crate) settle: Duration,
-    /// How long the beginning of an answer is waited for.
-    pub(crate) answer: Duration,
-    /// How long a watch may be silent: the API sends a bookmark each minute.
-    pub(crate) idle: Duration,
-    /// How long a watch is asked to last, in whole seconds; up to a fifth is added by chance.
-    pub(crate) watch: Duration,
-    /// How long a watch must last to prove that all is well.
-    pub(crate) healthy: Duration,
-    /// The mean wait after a first failure.
-    pub(crate) retry: Duration,
-    /// The longest wait after failures.
-    pub(crate) retry_most: Duration,
-    /// The longest wait that the API server may ask for (`Retry-After`).
-    pub(crate) asked_most: Duration,
-    /// How often credentials on the disk are looked at.
-    pub(crate) credentials: Duration,
-    /// How long to wait after a token was renewed, or could not be.
-    pub(crate) renewal: Duration,
-    /// How long to wait before a kind is asked for again that the server did not know.
-    pub(crate) absent: Duration,
-    /// The mean wait before a kind is listed again whose list is not believed: the server may have
-    /// come to itself without a word.
-    pub(crate) doubt: Duration,
-    /// How often it is written down how far history was followed.
-    pub(crate) notes: Duration,
-}
-
-impl Timing {
-    /// What daemons use. A watch with its addition stays below the 295 s that kube allows.
-    pub(crate) const DEFAULT: Self = Self {
-        settle: Duration::from_millis(5),
-        answer: Duration::from_secs(15),
-        idle: Duration::from_secs(90),
-        watch: Duration::from_secs(240),
-        healthy: Duration::from_secs(10),
-        retry: Duration::from_millis(200),
-        retry_most: Duration::from_secs(30),
-        asked_most: Duration::from_secs(300),
-        credentials: Duration::from_secs(5),
-        renewal: Duration::from_secs(60),
-        absent: Duration::from_secs(60),
-        doubt: Duration::from_secs(60),
-        notes: Duration::from_secs(10),
-    };
-}
-
-/// A cluster as one daemon watches it.
-#[derive(Debug)]
-pub(crate) struct Target {
-    /// Its name.
-    pub(crate) source: SourceName,
-    /// How it is reached.
-    pub(crate) kubeconfig: PathBuf,
-    /// Who watches: each daemon asks for what it needs only.
-    pub(crate) daemon: Daemon,
-    /// The namespace whose MetalLB objects are read, if any.
-    pub(crate) metallb: Option<Arc<str>>,
-    /// Where things are kept that outlive the daemon.
-    pub(crate) kept: Option<Kept>,
-    /// What is to be written to it, where anything is.
-    pub(crate) reporting: Option<Reporting>,
-    /// Where its requests are counted.
-    pub(crate) requests: Requests,
-}
-
-/// An order to confirm, with the place for its answer.
-type Order = oneshot::Sender<Confirmed>;
+use crate::{confirm::Confirmed, view::Views};
+use owner::{Order, Owner};
 
 /// Orders that wait; there is one at a time.
 const ORDERS: usize = 4;

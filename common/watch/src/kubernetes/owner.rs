@@ -1,24 +1,54 @@
 //! Owns what is known of one cluster: takes news and orders, sends views.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use roadstead_model::{SourceName, config::Daemon};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 
 use super::{
-    Kept, Order, Target, Timing, access,
-    convert::Converter,
-    kept::Reached,
-    reflector::Reflector,
-    resource,
-    state::{News, State},
-    writer::{Inbox, Reporting, Writer},
+    api::clients,
+    kept::{Kept, Reached},
+    read::{Converter, News, Reflector, State, resource},
+    timing::Timing,
+    write::{Inbox, Reporting, Writer},
 };
-use crate::{manifests::thread::Views, objects::kind::Kind, requests::Counter, view::SourceView};
+use crate::{
+    confirm::Confirmed,
+    objects::kind::Kind,
+    requests::{Counter, Requests},
+    view::{SourceView, Views},
+};
+
+/// A cluster as one daemon watches it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Its name.
+    pub(crate) source: SourceName,
+    /// How it is reached.
+    pub(crate) kubeconfig: PathBuf,
+    /// Who watches: each daemon asks for what it needs only.
+    pub(crate) daemon: Daemon,
+    /// The namespace whose MetalLB objects are read, if any.
+    pub(crate) metallb: Option<Arc<str>>,
+    /// Where things are kept that outlive the daemon.
+    pub(crate) kept: Option<Kept>,
+    /// What is to be written to it, where anything is.
+    pub(crate) reporting: Option<Reporting>,
+    /// Where its requests are counted.
+    pub(crate) requests: Requests,
+}
+
+/// An order to confirm, with the place for its answer.
+pub(super) type Order = oneshot::Sender<Confirmed>;
 
 /// News that wait. When they are full the reflectors read no further from their connections.
 const NEWS: usize = 64;
@@ -102,8 +132,12 @@ impl Owner {
         let mut tasks = JoinSet::new();
         let (clients, client) = watch::channel(None);
         let (kubeconfig, kept) = (Arc::clone(&self.kubeconfig), self.kept.clone());
-        let requests = self.requests.clone();
-        tasks.spawn(access::follow(kubeconfig, kept, self.timing, requests, clients, news.clone()));
+        let (requests, access) = (self.requests.clone(), news.clone());
+        let told = move |wrong| {
+            let access = access.clone();
+            async move { access.send(News::Access(wrong)).await.is_ok() }
+        };
+        tasks.spawn(clients::follow(kubeconfig, kept, self.timing, requests, clients, told));
         if let (Some(reporting), Some(inbox)) = (self.reporting.clone(), self.inbox.clone()) {
             let (source, client, news) = (self.source.clone(), client.clone(), news.clone());
             let writer = Writer::new(source, reporting, inbox, client, news, self.timing);

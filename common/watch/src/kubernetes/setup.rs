@@ -21,9 +21,9 @@ use roadstead_model::config::Daemon;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{
+use super::api::{
     access::{self, AccessError},
-    response::Failure,
+    failure::Failure,
     token::{self, Bound},
 };
 

@@ -12,13 +12,13 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use roadstead_model::SourceName;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{tracker::Timing, worker::Worker};
-use crate::{confirm::Confirmed, view::SourceView};
-
-/// Where the directory threads send their views.
-pub(crate) type Views = mpsc::Sender<(SourceName, Arc<SourceView>)>;
+use crate::{
+    confirm::Confirmed,
+    view::{SourceView, Views},
+};
 
 /// A running thread. Dropping it tells the thread to end, which it does after the pass that it may
 /// be in; it writes nothing, so that ending at any moment is safe.

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::kubernetes::token::tests::made;
+use crate::kubernetes::api::token::tests::made;
 
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");

@@ -4,6 +4,7 @@ use super::{
     api::{Mood, NAMESPACES},
     *,
 };
+use crate::kubernetes::api::response::MAX_EVENT;
 
 /// Three Services, seen.
 async fn three() -> (Api, Lab) {

@@ -22,7 +22,7 @@ use roadstead_model::{
     report::Ingress,
 };
 
-use super::observed::{Marks, Shown};
+use crate::kubernetes::read::observed::{Marks, Shown};
 
 /// The condition that says whether the status is ours: also the memory, over restarts, of that it was.
 pub(super) const KIND: &str = "Reported";
@@ -196,7 +196,7 @@ mod tests {
     fn what_was_ours_is_written_again_also_after_a_restart() {
         let mut forged = shows(&["198.51.100.7"], "kubectl-edit");
         let told = ours().condition();
-        forged.conditions.push(super::super::observed::Told {
+        forged.conditions.push(crate::kubernetes::read::observed::Told {
             condition: told,
             since: String::new(),
             is_ours: true,

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, path::PathBuf, sync::Arc};
 
 use roadstead_model::{Location, Problem, SourceName, object::Service, problem::Severity};
 
-use super::{json, version::Version, writer::Observed};
+use super::{json, observed::Observed, version::Version};
 use crate::objects::{
     Content, Item, Object, ObjectId,
     fields::{Fields, Report},
@@ -19,29 +19,29 @@ const MAX_PROBLEMS: usize = 4;
 
 /// What is kept of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(in crate::kubernetes) struct Kept {
     /// The object, or why it is refused.
-    pub(super) item: Item,
+    pub(in crate::kubernetes) item: Item,
     /// What is wrong with it.
-    pub(super) problems: Vec<Problem>,
+    pub(in crate::kubernetes) problems: Vec<Problem>,
 }
 
 /// An object as the API last said it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
+pub(in crate::kubernetes) struct Change {
     /// Which one.
-    pub(super) id: ObjectId,
+    pub(in crate::kubernetes) id: ObjectId,
     /// What is kept of it; nothing of one that is being deleted, or is none of those asked for.
-    pub(super) kept: Option<Kept>,
+    pub(in crate::kubernetes) kept: Option<Kept>,
     /// `metadata.resourceVersion`.
-    pub(super) version: Option<Version>,
+    pub(in crate::kubernetes) version: Option<Version>,
     /// What is on it of what is written, where anything is written.
-    pub(super) seen: Option<Arc<Observed>>,
+    pub(in crate::kubernetes) seen: Option<Arc<Observed>>,
 }
 
 /// What comes from the API and is no object of it.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoObject {
+pub(in crate::kubernetes) enum NoObject {
     /// No JSON, or too much of it.
     #[error("not an object in JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -52,7 +52,7 @@ pub(super) enum NoObject {
 
 /// Reads the objects of one cluster.
 #[derive(Clone, Debug)]
-pub(super) struct Converter {
+pub(in crate::kubernetes) struct Converter {
     source: SourceName,
     place: Arc<PathBuf>,
     /// Whether Services are written to: then what is on them is seen, and they are guarded or not.
@@ -63,7 +63,7 @@ pub(super) struct Converter {
 }
 
 impl Converter {
-    pub(super) fn new(source: &SourceName) -> Self {
+    pub(in crate::kubernetes) fn new(source: &SourceName) -> Self {
         Self {
             source: source.clone(),
             place: Arc::new(place_of(source)),
@@ -73,12 +73,12 @@ impl Converter {
     }
 
     /// The same for one who assigns, or does not.
-    pub(super) fn keeping_status(self, keeps_status: bool) -> Self {
+    pub(in crate::kubernetes) fn keeping_status(self, keeps_status: bool) -> Self {
         Self { keeps_status, ..self }
     }
 
     /// The same for a cluster that is written to, or is not.
-    pub(super) fn written(self, is_written: bool) -> Self {
+    pub(in crate::kubernetes) fn written(self, is_written: bool) -> Self {
         Self { is_written, ..self }
     }
 
@@ -86,7 +86,7 @@ impl Converter {
     ///
     /// # Errors
     /// When it is no JSON, or cannot be named.
-    pub(super) fn change(&self, kind: Kind, text: &str) -> Result<Change, NoObject> {
+    pub(in crate::kubernetes) fn change(&self, kind: Kind, text: &str) -> Result<Change, NoObject> {
         let node = json::tree(text)?;
         let Value::Map(entries) = &node.value else {
             return Err(NoObject::Nameless);
@@ -137,7 +137,7 @@ fn is_meant(kind: Kind, node: &Node<'_>) -> bool {
 }
 
 /// What stands where a file would: `cluster home`.
-pub(super) fn place_of(source: &SourceName) -> PathBuf {
+pub(in crate::kubernetes) fn place_of(source: &SourceName) -> PathBuf {
     format!("cluster {source}").into()
 }
 

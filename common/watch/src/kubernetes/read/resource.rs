@@ -7,7 +7,7 @@ use roadstead_model::config::Daemon;
 use crate::objects::{MetalLbKind, kind::Kind};
 
 /// What a daemon watches: what it does not need it has no right to see (`etc/kubernetes`).
-pub(super) fn kinds(daemon: Daemon) -> &'static [Kind] {
+pub(in crate::kubernetes) fn kinds(daemon: Daemon) -> &'static [Kind] {
     match daemon {
         Daemon::Speaker => &[Kind::Service, Kind::Node, Kind::Namespace, Kind::EndpointSlice],
         Daemon::Router => &[Kind::Service, Kind::Node, Kind::EndpointSlice],
@@ -16,7 +16,7 @@ pub(super) fn kinds(daemon: Daemon) -> &'static [Kind] {
 }
 
 /// MetalLB's kinds, where a daemon reads them: those who assign addresses or hold them against pools.
-pub(super) fn metallb_kinds(daemon: Daemon) -> &'static [Kind] {
+pub(in crate::kubernetes) fn metallb_kinds(daemon: Daemon) -> &'static [Kind] {
     match daemon {
         Daemon::Speaker | Daemon::Router => &METALLB,
         Daemon::Proxy => &[],
@@ -34,26 +34,26 @@ const METALLB: [Kind; 6] = [
 
 /// How a kind is asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Resource {
+pub(in crate::kubernetes) struct Resource {
     /// The path that it is listed under: in all namespaces, or in the one that is meant.
-    pub(super) path: Cow<'static, str>,
+    pub(in crate::kubernetes) path: Cow<'static, str>,
     /// What many of them are called.
-    pub(super) plural: &'static str,
+    pub(in crate::kubernetes) plural: &'static str,
     /// Only those whose fields say this.
-    pub(super) fields: Option<&'static str>,
+    pub(in crate::kubernetes) fields: Option<&'static str>,
     /// Only those whose labels say this.
-    pub(super) labels: Option<&'static str>,
+    pub(in crate::kubernetes) labels: Option<&'static str>,
     /// Most objects that are kept (S7). A cluster of 5,000 Services has less of each.
-    pub(super) most: usize,
+    pub(in crate::kubernetes) most: usize,
     /// A server that does not know the kind (404) has none, and is asked again rarely.
-    pub(super) is_optional: bool,
+    pub(in crate::kubernetes) is_optional: bool,
 }
 
 /// MetalLB's objects of one kind that are kept. A real cluster has a handful.
 const MOST_METALLB: usize = 1_000;
 
 /// How `kind` is asked for.
-pub(super) fn of(kind: Kind) -> Resource {
+pub(in crate::kubernetes) fn of(kind: Kind) -> Resource {
     match kind {
         Kind::Service => Resource {
             path: Cow::Borrowed("/api/v1/services"),
@@ -100,7 +100,7 @@ pub(super) fn of(kind: Kind) -> Resource {
 }
 
 /// How `kind` is asked for, where MetalLB's kinds stand in this namespace.
-pub(super) fn within(kind: Kind, namespace: &str) -> Resource {
+pub(in crate::kubernetes) fn within(kind: Kind, namespace: &str) -> Resource {
     let Kind::MetalLb(metallb) = kind else { return of(kind) };
     let version = metallb.versions().first().copied().unwrap_or_default();
     let plural = plural(metallb).to_ascii_lowercase();

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Waits that double from a first one to a longest, each spread by chance over half to one and a
 /// half of it, so that daemons that lost the API together do not come back together.
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+pub(in crate::kubernetes) struct Backoff {
     first: Duration,
     most: Duration,
     failures: u32,
@@ -13,12 +13,12 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Nothing has failed yet.
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
+    pub(in crate::kubernetes) fn new(first: Duration, most: Duration) -> Self {
         Self { first, most, failures: 0 }
     }
 
     /// Counts a failure and says how long to wait.
-    pub(super) fn after_failure(&mut self, chance: u64) -> Duration {
+    pub(in crate::kubernetes) fn after_failure(&mut self, chance: u64) -> Duration {
         let doubled = 1_u32.checked_shl(self.failures.min(20)).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
         let mean = self.first.saturating_mul(doubled).min(self.most);
@@ -27,12 +27,12 @@ impl Backoff {
     }
 
     /// All is well again.
-    pub(super) fn reset(&mut self) {
+    pub(in crate::kubernetes) fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// How often it failed since all was well.
-    pub(super) fn failures(&self) -> u32 {
+    pub(in crate::kubernetes) fn failures(&self) -> u32 {
         self.failures
     }
 }

@@ -18,18 +18,25 @@ use tokio::{
 };
 
 use super::{
-    MAX_EVENT, MAX_PAGE, Timing,
-    access::Access,
-    backoff::Backoff,
     convert::{Change, Converter},
     decode::{self, Event, NotTheApi, Page},
+    news::{Listing, News},
     request,
     resource::Resource,
-    response::{self, Failure, Lines},
-    state::{Listing, News},
     version::Version,
 };
-use crate::objects::kind::Kind;
+use crate::{
+    kubernetes::{
+        api::{
+            access::Access,
+            backoff::Backoff,
+            failure::Failure,
+            response::{self, Lines, MAX_EVENT, MAX_PAGE},
+        },
+        timing::Timing,
+    },
+    objects::kind::Kind,
+};
 
 /// Objects in one page, where they are not too large for it.
 const PAGE: u32 = 250;
@@ -37,7 +44,7 @@ const PAGE: u32 = 250;
 const FAILURES: u32 = 2;
 
 /// Follows one kind.
-pub(super) struct Reflector {
+pub(in crate::kubernetes) struct Reflector {
     kind: Kind,
     resource: Resource,
     converter: Converter,
@@ -82,7 +89,7 @@ impl From<NotTheApi> for Pause {
 }
 
 impl Reflector {
-    pub(super) fn new(
+    pub(in crate::kubernetes) fn new(
         kind: Kind,
         resource: Resource,
         converter: Converter,
@@ -108,13 +115,13 @@ impl Reflector {
     }
 
     /// Lists again where its list is not believed for some time.
-    pub(super) fn doubting(self, doubts: watch::Receiver<BTreeSet<Kind>>) -> Self {
+    pub(in crate::kubernetes) fn doubting(self, doubts: watch::Receiver<BTreeSet<Kind>>) -> Self {
         Self { doubts, ..self }
     }
 
     /// Follows the kind until nobody takes news of it. Cancelling it is safe: it owns nothing but
     /// its connection.
-    pub(super) async fn run(mut self) {
+    pub(in crate::kubernetes) async fn run(mut self) {
         loop {
             let client = self.clients.borrow_and_update().clone();
             let Some(access) = client else {

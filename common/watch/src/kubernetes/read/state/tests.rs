@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use roadstead_model::{ServiceKey, config::Daemon, object::TrafficPolicy};
 
 use super::*;
-use crate::kubernetes::convert::Converter;
+use crate::kubernetes::read::Converter;
 
 fn source() -> SourceName {
     SourceName::new("home")

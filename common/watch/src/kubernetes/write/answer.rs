@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::observed::Observed;
-use crate::kubernetes::response::Failure;
+use crate::kubernetes::{api::failure::Failure, read::observed::Observed};
 
 /// An answer to a write.
 #[derive(Debug)]

@@ -13,7 +13,7 @@
 //! it at any moment is safe: what an object lacks is seen on the object, and what is to be taken off
 //! it the speaker has on its disk.
 //!
-//! From the inside out: `observed` reads what is on an object and whose it is; `status` compares and
+//! From the inside out: `status` compares what is on an object (`read::observed`) and
 //! patches; `claim` says whose the status is; `entry` is one Service; `events` and `pace` bound; `desk`
 //! is all of it; here is the I/O.
 //!
@@ -27,7 +27,6 @@ mod desk;
 mod entry;
 mod events;
 mod inbox;
-mod observed;
 mod pace;
 mod status;
 #[cfg(test)]
@@ -62,23 +61,24 @@ use tokio::{
 };
 
 pub(super) use inbox::Inbox;
-pub(super) use observed::Observed;
 
 use super::{
-    MAX_EVENT, Timing,
-    access::Access,
-    response::{self, Failure},
-    state::News,
+    api::{
+        access::Access,
+        failure::Failure,
+        response::{self, MAX_EVENT},
+    },
+    read::{
+        News,
+        observed::{MANAGER, Observed},
+    },
+    timing::Timing,
 };
 use crate::requests::Requests;
 use answer::Answer;
 use desk::{Desk, Sending, Ticket};
 use events::Telling;
 
-/// The field manager of everything that is written.
-const MANAGER: &str = "roadstead";
-/// Before the types of our conditions, and the errors of ports.
-const PREFIX: &str = "roadstead.io/";
 /// How long to wait for room where the speaker does not listen.
 const UNHEARD: Duration = Duration::from_millis(100);
 

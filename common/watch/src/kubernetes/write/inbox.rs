@@ -10,9 +10,8 @@ use std::{
 use roadstead_model::{ServiceKey, SourceName};
 use tokio::sync::Notify;
 
-use super::observed::Observed;
 use crate::{
-    kubernetes::{convert::Change, state::News},
+    kubernetes::read::{Change, News, observed::Observed},
     objects::{ObjectId, kind::Kind},
 };
 

@@ -1,4 +1,4 @@
-//! The kubeconfig and the files that it names → a client, and another one when they change.
+//! The kubeconfig and the files that it names → a client.
 //!
 //! A token that was renewed (`renewal`) is spoken with in the place of the kubeconfig's own, as long
 //! as it is one of the same ServiceAccount and lasts longer.
@@ -31,14 +31,10 @@ use kube::{
     config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig},
 };
 use secrecy::ExposeSecret;
-use tokio::{
-    sync::{mpsc, watch},
-    time,
-};
 use tower::{ServiceBuilder, ServiceExt};
 
-use super::{Kept, Timing, renewal::Renewal, state::News, token::Bound};
-use crate::requests::Counter;
+use super::token::Bound;
+use crate::{kubernetes::kept::Kept, requests::Counter};
 
 /// Largest kubeconfig, token or certificate in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -53,15 +49,15 @@ const POOLED: Duration = Duration::from_secs(20);
 
 /// How an API server is reached.
 #[derive(Clone)]
-pub(super) struct Access {
+pub(in crate::kubernetes) struct Access {
     /// Speaks for us.
-    pub(super) client: Client,
+    pub(in crate::kubernetes) client: Client,
     /// For people: `https://192.0.2.1:6443`.
-    pub(super) server: Arc<str>,
+    pub(in crate::kubernetes) server: Arc<str>,
     /// The token that it says, where that runs out.
-    pub(super) token: Option<Bound>,
+    pub(in crate::kubernetes) token: Option<Bound>,
     /// Where requests are counted, if anywhere.
-    pub(super) requests: Option<Counter>,
+    pub(in crate::kubernetes) requests: Option<Counter>,
 }
 
 /// Why a kubeconfig cannot be used.
@@ -103,47 +99,8 @@ pub fn check(kubeconfig: &Path) -> Result<(), AccessError> {
     })
 }
 
-/// Provides a client, and a new one whenever what it was made of has changed; one that could not be
-/// made anew stays. Renews its token where there is a place to keep it. Ends when nobody listens.
-pub(super) async fn follow(
-    kubeconfig: Arc<Path>,
-    kept: Option<Kept>,
-    timing: Timing,
-    requests: Counter,
-    clients: watch::Sender<Option<Access>>,
-    news: mpsc::Sender<News>,
-) {
-    let hasher = RandomState::new();
-    let mut renewal = kept.clone().map(|kept| Renewal::new(kept, timing));
-    let mut used = None;
-    let mut told = None;
-    loop {
-        let found = fresh(&kubeconfig, kept.as_ref(), &hasher, used).await;
-        let mut wrong = found.as_ref().err().map(ToString::to_string);
-        if let Ok(Some((access, fingerprint))) = found {
-            used = Some(fingerprint);
-            clients.send_replace(Some(Access { requests: Some(requests.clone()), ..access }));
-        }
-        let access = clients.borrow().clone();
-        if let (Some(renewal), Some(access)) = (&mut renewal, access) {
-            if renewal.renew(&access).await {
-                continue;
-            }
-            wrong = wrong.or_else(|| renewal.trouble());
-        }
-        if wrong != told {
-            let news_of_it = News::Access(wrong.clone());
-            if news.send(news_of_it).await.is_err() {
-                return;
-            }
-            told = wrong;
-        }
-        time::sleep(timing.credentials).await;
-    }
-}
-
 /// A client, where the one in use was made of something else.
-pub(super) async fn fresh(
+pub(in crate::kubernetes) async fn fresh(
     kubeconfig: &Path,
     kept: Option<&Kept>,
     hasher: &RandomState,
@@ -293,7 +250,7 @@ fn named(path: &Option<String>) -> Result<Option<Vec<u8>>, AccessError> {
     path.as_ref().map(|path| read(Path::new(path))).transpose()
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
+pub(in crate::kubernetes) fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
     let unreadable = |source| AccessError::File { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(unreadable)?;

@@ -25,11 +25,13 @@ use super::{
     claim,
     entry::{Apply, Entry, Intent, Said, Urgency},
     events::{Events, Happening, Telling},
-    observed::Observed,
     pace::Pace,
     status::{self, Lack},
 };
-use crate::kubernetes::Timing;
+use crate::kubernetes::{
+    read::observed::{Marks, Observed},
+    timing::Timing,
+};
 
 /// Services that are named in problems.
 const NAMED: usize = 20;
@@ -396,7 +398,7 @@ impl Desk {
 }
 
 /// What is told of an apply once it is taken.
-fn happenings(key: &ServiceKey, apply: &Apply, marks: &super::observed::Marks) -> Vec<Happening> {
+fn happenings(key: &ServiceKey, apply: &Apply, marks: &Marks) -> Vec<Happening> {
     let about = |is_warning, reason: &str, note: String| Happening {
         service: key.clone(),
         uid: Arc::clone(&apply.uid),

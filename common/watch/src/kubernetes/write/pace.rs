@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::kubernetes::{Timing, backoff::Backoff};
+use crate::kubernetes::{api::backoff::Backoff, timing::Timing};
 
 /// Requests that are on their way at once, at most.
 pub(super) const IN_FLIGHT: usize = 16;

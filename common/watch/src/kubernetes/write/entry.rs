@@ -10,11 +10,14 @@ use roadstead_model::report::ServiceReport;
 
 use super::{
     claim::{Claim, Contest},
-    observed::{Marks, Observed},
     pace::Bucket,
     status::{Applied, Lack},
 };
-use crate::kubernetes::{Timing, backoff::Backoff};
+use crate::kubernetes::{
+    api::backoff::Backoff,
+    read::observed::{Marks, Observed},
+    timing::Timing,
+};
 
 /// Conditions are written this long after the last write of the object, so that what passes within
 /// is one write. The finalizer and addresses never wait.

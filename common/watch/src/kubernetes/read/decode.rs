@@ -1,6 +1,6 @@
-//! Bytes of the API → pages of a list, events of a watch, and what the server says of failures.
+//! Bytes of the API → pages of a list and events of a watch.
 
-use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,7 +9,10 @@ use super::{
     convert::{Change, Converter, NoObject},
     version::Version,
 };
-use crate::objects::{ObjectId, kind::Kind};
+use crate::{
+    kubernetes::api::status::Status,
+    objects::{ObjectId, kind::Kind},
+};
 
 /// Says, on a bookmark, that all objects that were there at the start were sent (KEP-3157).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -58,30 +61,6 @@ pub(super) enum NotTheApi {
     /// An event of a type that is not known.
     #[error("an event of the type `{0}`")]
     Type(String),
-}
-
-/// `metav1.Status`, as far as it is used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub(super) struct Status {
-    /// The HTTP status that it stands for.
-    pub(super) code: u16,
-    /// For people.
-    pub(super) message: String,
-    details: Option<Details>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Details {
-    retry_after_seconds: Option<u64>,
-}
-
-impl Status {
-    /// How long the server asks to be left alone.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        self.details.as_ref()?.retry_after_seconds.map(Duration::from_secs)
-    }
 }
 
 #[derive(Deserialize)]
@@ -161,13 +140,10 @@ fn bookmark(metadata: BookmarkMeta) -> Event {
     Event::Bookmark { version: Version::new(&metadata.resource_version), is_listed }
 }
 
-/// What an answer that is no success says of itself.
-pub(super) fn status(bytes: &[u8]) -> Status {
-    serde_json::from_slice(bytes).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
     use roadstead_model::SourceName;
 
@@ -232,7 +208,6 @@ mod tests {
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = event(&bytes, Kind::Service, &converter());
             let _ = page(&bytes, Kind::Service, &converter());
-            let _ = status(&bytes);
         }
 
         #[test]

@@ -9,17 +9,18 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    Kept, Timing,
     access::Access,
-    response::{self, Failure},
+    failure::Failure,
+    response,
     token::{self, Bound},
 };
+use crate::kubernetes::{kept::Kept, timing::Timing};
 
 /// Largest answer to a request for a token in bytes.
 const MAX_ANSWER: usize = 256 << 10;
 
 /// Renews the token of one cluster.
-pub(super) struct Renewal {
+pub(in crate::kubernetes) struct Renewal {
     kept: Kept,
     timing: Timing,
     /// When it may be asked for again.
@@ -28,18 +29,18 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    pub(super) fn new(kept: Kept, timing: Timing) -> Self {
+    pub(in crate::kubernetes) fn new(kept: Kept, timing: Timing) -> Self {
         Self { kept, timing, after: Instant::now(), trouble: None }
     }
 
     /// What is wrong with the last attempt, once that is urgent.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(in crate::kubernetes) fn trouble(&self) -> Option<String> {
         self.trouble.clone()
     }
 
     /// Has another token made where one is due; true where there is a new one to be used.
     /// Cancelling it is safe: at worst a token runs out unused.
-    pub(super) async fn renew(&mut self, access: &Access) -> bool {
+    pub(in crate::kubernetes) async fn renew(&mut self, access: &Access) -> bool {
         let now = SystemTime::now();
         let Some(own) = &access.token else {
             self.trouble = None;

@@ -24,13 +24,14 @@ use roadstead_model::{Location, Problem, SourceName, problem::Severity, snapshot
 
 use super::{
     convert::{Change, Kept, place_of},
-    kept::Reached,
+    news::{Listing, News},
     resource,
     version::Version,
 };
 use crate::{
     confirm::Confirmed,
     gone::Gone,
+    kubernetes::kept::Reached,
     objects::{
         Content, Object, ObjectId,
         assemble::{self, Assembled},
@@ -42,43 +43,9 @@ use crate::{
 /// Most problems told of one cluster.
 const MAX_PROBLEMS: usize = 1_000;
 
-/// A whole list of one kind.
-#[derive(Debug)]
-pub(super) struct Listing {
-    /// Its objects.
-    pub(super) changes: Vec<Change>,
-    /// Its version.
-    pub(super) version: Option<Version>,
-    /// There are more than are kept; the rest was not read.
-    pub(super) is_cut: bool,
-}
-
-/// What a reflector, or the one that reads the kubeconfig, has found.
-#[derive(Debug)]
-pub(super) enum News {
-    /// A kind was listed.
-    Listed(Kind, Listing),
-    /// An object is new or was changed.
-    Changed(Kind, Change),
-    /// An object was deleted.
-    Deleted(Kind, ObjectId, Option<Version>),
-    /// Nothing happened up to this version.
-    Reached(Kind, Version),
-    /// The server does not know the kind.
-    Absent(Kind),
-    /// A kind is watched, with nothing missed.
-    Watched(Kind),
-    /// A kind cannot be watched, and why.
-    Trouble(Kind, String),
-    /// What is wrong with the kubeconfig, if anything.
-    Access(Option<String>),
-    /// What is wrong with what is written to the cluster.
-    Writing(Vec<(Severity, String)>),
-}
-
 /// What is known of one cluster.
 #[derive(Debug)]
-pub(super) struct State {
+pub(in crate::kubernetes) struct State {
     source: SourceName,
     place: Arc<PathBuf>,
     kinds: BTreeMap<Kind, Objects>,
@@ -124,7 +91,7 @@ enum Doubt {
 
 impl State {
     /// A cluster of which nothing is known, but how far its history was followed before.
-    pub(super) fn new(source: SourceName, kinds: &[Kind], before: &Reached) -> Self {
+    pub(in crate::kubernetes) fn new(source: SourceName, kinds: &[Kind], before: &Reached) -> Self {
         let place = Arc::new(place_of(&source));
         let reached = |kind| before.0.get(resource::of(kind).plural);
         let unknown = |kind| Objects {
@@ -144,7 +111,7 @@ impl State {
     }
 
     /// Takes what was found.
-    pub(super) fn handle(&mut self, news: News) {
+    pub(in crate::kubernetes) fn handle(&mut self, news: News) {
         match news {
             News::Listed(kind, listing) => self.of(kind).handle_listed(kind, listing),
             News::Changed(kind, change) => self.of(kind).handle_changed(kind, change),
@@ -159,7 +126,7 @@ impl State {
     }
 
     /// How far history was followed, to be kept: where the server's is in doubt, the one of before.
-    pub(super) fn reached(&self) -> Reached {
+    pub(in crate::kubernetes) fn reached(&self) -> Reached {
         let reached = |(kind, objects): (&Kind, &Objects)| {
             let number = objects.reached()?.number()?;
             Some((resource::of(*kind).plural.to_owned(), number))
@@ -168,7 +135,7 @@ impl State {
     }
 
     /// The kinds whose list is not believed.
-    pub(super) fn doubted_kinds(&self) -> BTreeSet<Kind> {
+    pub(in crate::kubernetes) fn doubted_kinds(&self) -> BTreeSet<Kind> {
         let is_doubted = |objects: &Objects| objects.doubt.is_some();
         self.kinds.iter().filter(|(_, it)| is_doubted(it)).map(|(kind, _)| *kind).collect()
     }
@@ -178,7 +145,7 @@ impl State {
     }
 
     /// An operator's order: what the API last said is the truth.
-    pub(super) fn confirm(&mut self) -> Confirmed {
+    pub(in crate::kubernetes) fn confirm(&mut self) -> Confirmed {
         let before = self.view();
         for objects in self.kinds.values_mut() {
             objects.confirm();
@@ -188,7 +155,7 @@ impl State {
     }
 
     /// What the source says now. The same `Arc` as before where nothing changed.
-    pub(super) fn view(&mut self) -> Arc<SourceView> {
+    pub(in crate::kubernetes) fn view(&mut self) -> Arc<SourceView> {
         let state = self.state();
         let mut view = match state {
             SourceState::Unread => SourceView::unread(),

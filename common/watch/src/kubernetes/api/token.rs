@@ -12,11 +12,11 @@ use kube::{client::Body, core::Request as Builder, core::params::PostParams};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::response::Failure;
+use super::failure::Failure;
 
 /// What a token says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Bound {
+pub(in crate::kubernetes) struct Bound {
     account: Account,
     /// Seconds since 1970, as the server's clock says.
     issued: u64,
@@ -25,11 +25,11 @@ pub(super) struct Bound {
 
 /// A ServiceAccount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Account {
+pub(in crate::kubernetes) struct Account {
     /// Its namespace.
-    pub(super) namespace: String,
+    pub(in crate::kubernetes) namespace: String,
     /// Its name.
-    pub(super) name: String,
+    pub(in crate::kubernetes) name: String,
     /// Another one of the same name has another.
     uid: String,
 }
@@ -73,7 +73,7 @@ struct Granted {
 
 impl Bound {
     /// Of a token; none where it is no ServiceAccount's that runs out.
-    pub(super) fn read(token: &str) -> Option<Self> {
+    pub(in crate::kubernetes) fn read(token: &str) -> Option<Self> {
         let payload = token.trim().split('.').nth(1)?;
         let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
         let Claims { iat, exp, kubernetes } = serde_json::from_slice(&bytes).ok()?;
@@ -86,28 +86,28 @@ impl Bound {
     }
 
     /// Whose it is.
-    pub(super) fn account(&self) -> &Account {
+    pub(in crate::kubernetes) fn account(&self) -> &Account {
         &self.account
     }
 
     /// How long it was made for.
-    pub(super) fn life(&self) -> Duration {
+    pub(in crate::kubernetes) fn life(&self) -> Duration {
         Duration::from_secs(self.expires.saturating_sub(self.issued))
     }
 
     /// Whether another is to be asked for: half of its life is over, so that a host that was off
     /// for less than the other half comes back with one that is good.
-    pub(super) fn is_due(&self, now: SystemTime) -> bool {
+    pub(in crate::kubernetes) fn is_due(&self, now: SystemTime) -> bool {
         self.left(now) <= self.life() / 2
     }
 
     /// Whether it is soon too late: a quarter of its life is left.
-    pub(super) fn is_urgent(&self, now: SystemTime) -> bool {
+    pub(in crate::kubernetes) fn is_urgent(&self, now: SystemTime) -> bool {
         self.left(now) <= self.life() / 4
     }
 
     /// Whether it is of the same account and lasts longer.
-    pub(super) fn follows(&self, other: &Self) -> bool {
+    pub(in crate::kubernetes) fn follows(&self, other: &Self) -> bool {
         self.account == other.account && self.expires > other.expires
     }
 
@@ -121,7 +121,7 @@ impl Bound {
 ///
 /// # Errors
 /// When the names cannot be a part of a request.
-pub(super) fn request(
+pub(in crate::kubernetes) fn request(
     namespace: &str,
     name: &str,
     lasts: Duration,
@@ -143,14 +143,14 @@ pub(super) fn request(
 ///
 /// # Errors
 /// When there is none in it.
-pub(super) fn granted(answer: &[u8]) -> Result<String, Failure> {
+pub(in crate::kubernetes) fn granted(answer: &[u8]) -> Result<String, Failure> {
     let answer: Answer = serde_json::from_slice(answer)
         .map_err(|error| Failure::Broken(format!("no TokenRequest: {error}")))?;
     Ok(answer.status.token)
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::kubernetes) mod tests {
     use super::*;
 
     /// A token without a signature, made at `issued` to run out at `expires`.

@@ -1,117 +1,34 @@
 //! Answers of the API server: their status, their bytes within bounds, and how long they may take.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode,
+    HeaderMap, HeaderValue, Method, Request,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use http_body_util::BodyExt;
 use kube::client::Body;
 use tokio::time::timeout;
 
-use super::{access::Access, decode};
+use super::{access::Access, failure::Failure, status};
+
+/// Largest event of a watch in bytes. etcd takes objects of 1.5 MiB, which are up to twice that in
+/// JSON.
+pub(in crate::kubernetes) const MAX_EVENT: usize = 4 << 20;
+/// Largest page of a list in bytes; where one is larger, fewer objects are asked for at once.
+pub(in crate::kubernetes) const MAX_PAGE: usize = 16 << 20;
 
 /// Most bytes that are read of an answer that is no success.
 const MAX_STATUS: usize = 64 << 10;
 /// Longest text of the server's that is told.
 const MAX_TOLD: usize = 300;
 
-/// Why a request, or a watch, ended.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// Nobody answers, or no more.
-    Unreachable(String),
-    /// The server refuses.
-    Refused {
-        /// HTTP status, or that of an error event.
-        code: u16,
-        /// Its own words.
-        message: String,
-        /// When it wants to be asked again.
-        retry_after: Option<Duration>,
-    },
-    /// What it says is cut off, or is not what the API would say.
-    Broken(String),
-    /// An answer larger than what is taken, in bytes.
-    TooBig(usize),
-    /// The server is at an earlier version than it was: its past is another one now.
-    WentBack,
-}
-
-impl Failure {
-    /// Whether only a list can tell what there is.
-    pub(super) fn wants_list(&self) -> bool {
-        match self {
-            Self::Refused { code, .. } => *code == StatusCode::GONE.as_u16(),
-            Self::WentBack => true,
-            Self::Unreachable(_) | Self::Broken(_) | Self::TooBig(_) => false,
-        }
-    }
-
-    /// Whether the server does not know the kind.
-    pub(super) fn is_unknown(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if *code == StatusCode::NOT_FOUND.as_u16())
-    }
-
-    /// Whether the server does not know the field that a list is to be selected by.
-    pub(super) fn is_unselectable(&self) -> bool {
-        match self {
-            Self::Refused { code, message, .. } => {
-                *code == StatusCode::BAD_REQUEST.as_u16() && message.contains("field label")
-            }
-            Self::Unreachable(_) | Self::Broken(_) | Self::TooBig(_) | Self::WentBack => false,
-        }
-    }
-
-    /// Whether the credentials are not believed, which no patience mends.
-    pub(super) fn is_final(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if *code == StatusCode::UNAUTHORIZED.as_u16())
-    }
-
-    /// When the server wants to be asked again.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable(why) => write!(f, "cannot be reached: {why}"),
-            Self::Refused { code, message, .. } if message.is_empty() => {
-                write!(f, "answers {code}")
-            }
-            Self::Refused { code, message, .. } => {
-                write!(f, "answers {code}: {message}{}", advice(*code))
-            }
-            Self::Broken(why) => write!(f, "says what cannot be understood: {why}"),
-            Self::TooBig(most) => write!(f, "says more than {most} bytes at once"),
-            Self::WentBack => f.write_str("is at an earlier version than it was"),
-        }
-    }
-}
-
-/// What an operator can do about a refusal.
-fn advice(code: u16) -> &'static str {
-    match StatusCode::from_u16(code) {
-        Ok(StatusCode::UNAUTHORIZED) => {
-            "; the credentials of the kubeconfig are wrong or have run out: `roadstead kubeconfig` makes new ones"
-        }
-        Ok(StatusCode::FORBIDDEN) => "; `roadstead kubeconfig` gives the roles that are needed",
-        _ => "",
-    }
-}
-
 /// Sends a request and waits for the beginning of an answer that is a success.
 ///
 /// # Errors
 /// When there is none in time, or it is none.
-pub(super) async fn send(
+pub(in crate::kubernetes) async fn send(
     access: &Access,
     request: Request<Body>,
     patience: Duration,
@@ -133,7 +50,7 @@ pub(super) async fn send(
     let code = answer.status().as_u16();
     let asked = retry_after(answer.headers());
     let said = whole(answer.into_body(), MAX_STATUS, patience).await.unwrap_or_default();
-    let status = decode::status(&said);
+    let status = status::read(&said);
     let retry_after = asked.or(status.retry_after());
     Err(Failure::Refused { code, message: told(&status.message), retry_after })
 }
@@ -154,7 +71,7 @@ fn verb(request: &Request<Body>) -> &'static str {
 ///
 /// # Errors
 /// When it ends early, stays silent for too long, or is larger than `most`.
-pub(super) async fn whole(
+pub(in crate::kubernetes) async fn whole(
     mut body: Body,
     most: usize,
     patience: Duration,
@@ -171,7 +88,7 @@ pub(super) async fn whole(
 
 /// The lines of an answer that goes on.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(in crate::kubernetes) struct Lines {
     body: Body,
     bytes: BytesMut,
     /// So many of them hold no end of a line.
@@ -179,7 +96,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(body: Body) -> Self {
+    pub(in crate::kubernetes) fn new(body: Body) -> Self {
         Self { body, bytes: BytesMut::new(), searched: 0 }
     }
 
@@ -188,7 +105,7 @@ impl Lines {
     /// # Errors
     /// When the connection breaks, in a line or elsewhere, stays silent for too long, or a line is
     /// longer than `most`.
-    pub(super) async fn next(
+    pub(in crate::kubernetes) async fn next(
         &mut self,
         most: usize,
         patience: Duration,

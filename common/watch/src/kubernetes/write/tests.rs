@@ -14,13 +14,15 @@ use roadstead_model::{
 use serde_json::{Value, json};
 
 use super::{
-    Now, Observed,
+    Now,
     answer::Answer,
     claim,
     desk::{Desk, Sending, Ticket},
     events::Telling,
 };
-use crate::kubernetes::{Timing, response::Failure, tests::ssa};
+use crate::kubernetes::{
+    api::failure::Failure, read::observed::Observed, tests::ssa, timing::Timing,
+};
 
 /// An API server with the Services that it has, and a desk that writes to it.
 struct World {

@@ -10,14 +10,19 @@ use roadstead_model::{
 };
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{MANAGER, PREFIX};
-use crate::kubernetes::version::Version;
+use super::version::Version;
 
+/// The field manager of everything that is written.
+pub(in crate::kubernetes) const MANAGER: &str = "roadstead";
+/// Before the types of our conditions, and the errors of ports.
+pub(in crate::kubernetes) const PREFIX: &str = "roadstead.io/";
+/// Longest message of a condition of ours in characters; the API takes 32,768 bytes.
+pub(in crate::kubernetes) const MAX_MESSAGE: usize = 1_000;
 /// Entries of `status.loadBalancer.ingress` above which they are nobody's that we know (S7).
 const MAX_INGRESS: usize = 64;
 /// Conditions of ours that are kept of one object, and the longest text of one in characters (S7).
 const MAX_CONDITIONS: usize = 12;
-const MAX_TEXT: usize = super::status::MAX_MESSAGE + 1;
+const MAX_TEXT: usize = MAX_MESSAGE + 1;
 /// Managers that are named.
 const MAX_OWNERS: usize = 4;
 /// Longest name of a manager that is told (the API takes 128 bytes).
@@ -27,54 +32,54 @@ const MAX_NAME: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::kubernetes) struct Observed {
     /// `metadata.uid`.
-    pub(super) uid: Arc<str>,
+    pub(in crate::kubernetes) uid: Arc<str>,
     /// `metadata.resourceVersion`.
-    pub(super) version: Option<Version>,
+    pub(in crate::kubernetes) version: Option<Version>,
     /// What of it concerns us.
-    pub(super) marks: Marks,
+    pub(in crate::kubernetes) marks: Marks,
 }
 
 /// What is on an object that we may have written; equal where nothing of it has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Marks {
+pub(in crate::kubernetes) struct Marks {
     /// `metadata.deletionTimestamp` is there.
-    pub(super) is_going: bool,
+    pub(in crate::kubernetes) is_going: bool,
     /// The finalizer is there, by our word (and perhaps by another's too).
-    pub(super) is_guarded: bool,
+    pub(in crate::kubernetes) is_guarded: bool,
     /// `status.loadBalancer.ingress`.
-    pub(super) shown: Shown,
+    pub(in crate::kubernetes) shown: Shown,
     /// Conditions with our prefix.
-    pub(super) conditions: Vec<Told>,
+    pub(in crate::kubernetes) conditions: Vec<Told>,
     /// Whether any field is ours.
-    pub(super) is_marked: bool,
+    pub(in crate::kubernetes) is_marked: bool,
 }
 
 /// A condition with our prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Told {
+pub(in crate::kubernetes) struct Told {
     /// Without the prefix.
-    pub(super) condition: Condition,
+    pub(in crate::kubernetes) condition: Condition,
     /// `lastTransitionTime`.
-    pub(super) since: String,
+    pub(in crate::kubernetes) since: String,
     /// Whether we have written it, so that we can take it off.
-    pub(super) is_ours: bool,
+    pub(in crate::kubernetes) is_ours: bool,
 }
 
 /// `status.loadBalancer.ingress` with its owners.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Shown {
+pub(in crate::kubernetes) struct Shown {
     /// The addresses.
-    pub(super) addresses: Vec<IpAddr>,
+    pub(in crate::kubernetes) addresses: Vec<IpAddr>,
     /// There are entries without one, or more than are looked at.
-    pub(super) has_others: bool,
+    pub(in crate::kubernetes) has_others: bool,
     /// The entries, where all of them have a form that we write.
-    pub(super) exact: Option<Vec<Ingress>>,
+    pub(in crate::kubernetes) exact: Option<Vec<Ingress>>,
     /// Whether there is any entry.
-    pub(super) is_empty: bool,
+    pub(in crate::kubernetes) is_empty: bool,
     /// Whether it is as we applied it.
-    pub(super) is_ours: bool,
+    pub(in crate::kubernetes) is_ours: bool,
     /// Other managers who have written it as it is.
-    pub(super) others: Vec<Arc<str>>,
+    pub(in crate::kubernetes) others: Vec<Arc<str>>,
 }
 
 impl Observed {
@@ -113,12 +118,12 @@ impl Observed {
 
 impl Marks {
     /// A condition of ours by its bare type.
-    pub(super) fn condition(&self, kind: &str) -> Option<&Condition> {
+    pub(in crate::kubernetes) fn condition(&self, kind: &str) -> Option<&Condition> {
         self.told(kind).map(|told| &told.condition)
     }
 
     /// A condition of ours with what belongs to it.
-    pub(super) fn told(&self, kind: &str) -> Option<&Told> {
+    pub(in crate::kubernetes) fn told(&self, kind: &str) -> Option<&Told> {
         self.conditions.iter().find(|told| told.condition.kind == kind)
     }
 }

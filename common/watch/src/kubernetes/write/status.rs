@@ -11,13 +11,7 @@ use roadstead_model::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    PREFIX,
-    observed::{Marks, Told},
-};
-
-/// Longest message of a condition in characters; the API takes 32,768 bytes.
-pub(super) const MAX_MESSAGE: usize = 1_000;
+use crate::kubernetes::read::observed::{MAX_MESSAGE, Marks, PREFIX, Told};
 
 /// Everything of ours that an object is to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

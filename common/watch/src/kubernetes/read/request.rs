@@ -11,7 +11,8 @@ use kube::{
     },
 };
 
-use super::{resource::Resource, response::Failure, version::Version};
+use super::{resource::Resource, version::Version};
+use crate::kubernetes::api::failure::Failure;
 
 /// A page of a list; `next` as the page before has it, empty for the first.
 ///
