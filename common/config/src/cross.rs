@@ -18,7 +18,7 @@ pub(crate) fn check(document: &Document, whole: bool, problems: &Problems) {
     sources(&document.sources, problems);
     pool_names(&document.pools, problems);
     overlaps(&document.pools, problems);
-    reservation::check(document, problems);
+    reservation::check(&document.reservations, &document.pools, problems);
     group::check(document.group.as_ref(), whole, problems);
     snat_in_pools(document, problems);
     legs(document, problems);

@@ -8,7 +8,6 @@ use roadstead_model::{
 };
 
 use crate::{
-    document::Document,
     parse, pool,
     section::{Placed, Problems, Section},
 };
@@ -98,8 +97,7 @@ fn namespace(text: &str) -> Result<Beneficiary, String> {
 }
 
 /// No name twice, no address twice, and each where it can be handed out.
-pub(crate) fn check(document: &Document, problems: &Problems) {
-    let reads = &document.reservations;
+pub(crate) fn check(reads: &[Read], pools: &[pool::Read], problems: &Problems) {
     for (index, read) in reads.iter().enumerate() {
         let earlier = reads.get(..index).unwrap_or_default();
         let name = &read.reservation.name;
@@ -112,7 +110,7 @@ pub(crate) fn check(document: &Document, problems: &Problems) {
             let own = read.addresses.get(..at).unwrap_or_default();
             let others = earlier.iter().flat_map(|other| &other.addresses);
             twice(name, address, others.chain(own), problems);
-            placed(name, address, &document.pools, problems);
+            placed(name, address, pools, problems);
         }
     }
 }

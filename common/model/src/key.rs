@@ -146,6 +146,15 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// A protocol and a port on a VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PortClaim {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The Service port, not the NodePort.
+    pub port: u16,
+}
+
 /// IP family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Family {

@@ -31,6 +31,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::key::PortClaim;
 use crate::{
     Problem, Protocol, ServiceKey, SourceName, group::GroupStatus, reason::Condition,
     snapshot::SourceState,
@@ -77,15 +78,6 @@ pub struct Assignment {
     /// flows go on, the router keeps what is programmed.
     #[serde(default)]
     pub withdrawing: bool,
-}
-
-/// A protocol and a port on a VIP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct PortClaim {
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// The Service port, not the NodePort.
-    pub port: u16,
 }
 
 /// One address in use.

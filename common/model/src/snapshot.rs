@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     NodeKey, Problem, ServiceKey, SourceName,
-    local::PortClaim,
+    key::PortClaim,
     metallb::MetalLb,
     object::{Endpoints, Namespace, Node, Service},
 };

@@ -17,6 +17,7 @@
 mod cache;
 mod chunks;
 mod directory;
+mod file;
 mod inotify;
 mod parse;
 mod parsed;
@@ -27,7 +28,8 @@ mod worker;
 mod yaml;
 
 pub use directory::{Directory, EMPTY_GRACE};
-pub use parse::{MAX_OBJECTS, MAX_PROBLEMS, parse_file, parse_file_with_metallb};
+pub use file::{parse_file, parse_file_with_metallb};
+pub use parse::{MAX_OBJECTS, MAX_PROBLEMS};
 pub use parsed::{Foreign, Parsed, Reading};
 pub use scan::{
     FileId, MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, Overflow, ReadError, Scan, Stamp,

@@ -1,22 +1,19 @@
-//! One file's text → its objects and problems. Pure: no I/O, no state, no clock.
+//! The documents of one file → its objects and problems. Pure: no I/O, no state, no clock.
 
-use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use roadstead_model::{Location, Problem, SourceName, problem::Severity};
 
-use super::{
-    cache::Cache,
-    parsed::{Foreign, Parsed, Reading},
-};
+use super::parsed::{Foreign, Parsed, Reading};
 use crate::objects::{
     Content, Item, Object, ObjectId,
     fields::{Fields, Report},
     kind::{KINDS, Kind},
-    known_fields::{self, nearest, shown},
-    metadata,
+    known_fields, metadata,
     metallb::MetalLbKind,
     origin::Origin,
     tree::{Node, Value},
+    words::{hint, nearest, shown},
 };
 
 /// Most objects in one file, and in all files of a directory; a cluster of 5,000 Services has about
@@ -28,23 +25,6 @@ pub const MAX_PROBLEMS: usize = 100;
 const MAX_FOREIGN: usize = 100;
 /// Deepest `List` within a `List`.
 const MAX_LISTS: usize = 4;
-
-/// Reads one file. Never fails: what is wrong is among the problems, and the rest is used.
-///
-/// `source` becomes part of every key; `path` names the file in problems.
-pub fn parse_file(source: &SourceName, path: &Path, text: &str) -> Parsed {
-    Cache::default().parse(source, path, text)
-}
-
-/// The same for a source that reads MetalLB's objects, those of this namespace.
-pub fn parse_file_with_metallb(
-    source: &SourceName,
-    path: &Path,
-    text: &str,
-    namespace: &str,
-) -> Parsed {
-    Cache::new(Some(namespace.into())).parse(source, path, text)
-}
 
 /// A file of which nothing can be used.
 pub(super) fn broken(file: &Arc<PathBuf>, line: usize, why: &str) -> Parsed {
@@ -264,7 +244,7 @@ impl<'a> Reader<'a> {
             None if belongs_here(version)
                 && nearest(kind, KINDS.map(|(name, ..)| name)).is_some() =>
             {
-                let hint = known_fields::hint(kind, KINDS.map(|(name, ..)| name));
+                let hint = hint(kind, KINDS.map(|(name, ..)| name));
                 self.nameless(line, &format!("{}: no such kind{hint}", shown(kind)));
             }
             Some(_) | None => self.passed_over(meta, line),

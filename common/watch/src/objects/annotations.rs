@@ -12,10 +12,9 @@ use ipnet::IpNet;
 use roadstead_model::object::{AddressRequest, MAX_ADDRESSES, MAX_HOSTS, SourceRanges};
 
 use super::{
-    fields::{Field, Fields, Report, parse_address},
-    health_check,
-    known_fields::{hint, shown},
-    metadata,
+    fields::{Annotations, Field, Fields, Report, parse_address},
+    health_check, metadata,
+    words::{hint, shown},
 };
 
 /// The three keys of one request, the strongest first; the last is deprecated.
@@ -47,8 +46,6 @@ const MAX_NAMESPACES: usize = 64;
 const MAX_HOST: usize = 253;
 /// Most ranges of clients of one Service.
 const MAX_RANGES: usize = 1_000;
-
-pub(crate) type Annotations<'a, 'n, 't> = Option<&'a Fields<'n, 't>>;
 
 /// Warns of annotations that begin like ours and are none.
 pub(crate) fn check_known(annotations: &Fields<'_, '_>, report: &mut Report<'_>) {

@@ -5,9 +5,9 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc};
 use roadstead_model::{Location, Problem, problem::Severity};
 
 use super::{
-    known_fields::{hint, shown},
     origin::Origin,
     tree::{Entry, Node, Value},
+    words::{hint, shown},
 };
 
 /// Most errors of one object that are told, and most of everything else. An object of ten thousand
@@ -134,6 +134,9 @@ pub(crate) struct Field<'n, 't> {
     pub(crate) line: usize,
     value: &'n Value<'t>,
 }
+
+/// The `annotations` of an object, where it has any.
+pub(crate) type Annotations<'a, 'n, 't> = Option<&'a Fields<'n, 't>>;
 
 impl<'n, 't> Fields<'n, 't> {
     /// The fields of an object.

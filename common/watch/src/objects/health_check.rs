@@ -11,10 +11,9 @@ use roadstead_model::{
 };
 
 use super::{
-    annotations::Annotations,
-    fields::{Field, Report},
-    known_fields::shown,
+    fields::{Annotations, Field, Report},
     metadata,
+    words::shown,
 };
 
 const CHECK: &str = "roadstead.io/health-check";

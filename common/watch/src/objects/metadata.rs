@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     fields::{Field, Fields, Report},
-    known_fields::shown,
     tree::Value,
+    words::shown,
 };
 
 /// Most labels of one object. A real one has a dozen; all of them stay in memory.

@@ -22,6 +22,7 @@ pub(crate) mod origin;
 mod ports;
 mod service;
 pub(crate) mod tree;
+pub(crate) mod words;
 
 pub use metallb::{CommunityName, MetalLbKind, Part};
 pub use object::{Content, Item, Object, ObjectId, Slice};

@@ -6,8 +6,8 @@ use roadstead_model::{Protocol, object::ServicePort};
 
 use super::{
     fields::{Field, Fields, Report},
-    known_fields::shown,
     metadata,
+    words::shown,
 };
 
 /// Most ports of one Service.

@@ -130,7 +130,7 @@ pub(super) fn event(bytes: &[u8], kind: Kind, converter: &Converter) -> Result<E
         }
         "BOOKMARK" => bookmark(serde_json::from_str::<Bookmarked>(object)?.metadata),
         "ERROR" => Event::Failed(serde_json::from_str(object)?),
-        other => return Err(NotTheApi::Type(crate::objects::known_fields::shown(other))),
+        other => return Err(NotTheApi::Type(crate::objects::words::shown(other))),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Tables: a manifest, the object it makes, the problems it has.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use roadstead_model::{
     Family, NodeKey, Protocol, ServiceKey,
@@ -8,6 +8,7 @@ use roadstead_model::{
 };
 
 use super::*;
+use crate::manifests::parse_file;
 
 mod health_check;
 mod lists;

@@ -7,7 +7,7 @@ use roadstead_model::metallb::Community;
 use super::values::{bounded, required};
 use crate::objects::{
     fields::{Field, Fields, Report},
-    known_fields::shown,
+    words::shown,
 };
 
 /// `spec.communities`: names and values; no name twice.

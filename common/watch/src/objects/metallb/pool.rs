@@ -12,7 +12,7 @@ use roadstead_model::{
 use super::values::{bounded, flag, names, number, selectors};
 use crate::objects::{
     fields::{Field, Fields, Report},
-    known_fields::shown,
+    words::shown,
 };
 
 /// Reads `spec`; none where it has no address at all.

@@ -9,7 +9,7 @@ use roadstead_model::{
 
 use crate::objects::{
     fields::{Field, Fields, Report},
-    known_fields::shown,
+    words::shown,
 };
 
 /// Most elements of one list. A real one has a handful.
