@@ -5,7 +5,7 @@ use roadstead_model::SourceName;
 use super::{
     endpoints,
     fields::{Fields, Report},
-    metallb::MetalLbKind,
+    metallb::{self, MetalLbKind},
     namespace, node,
     object::{Object, ObjectId},
     service,
@@ -48,7 +48,7 @@ impl Kind {
             Self::Node => node::read(source, fields, report),
             Self::Namespace => namespace::read(fields, report),
             Self::EndpointSlice => endpoints::read(source, fields, report),
-            Self::MetalLb(kind) => kind.read(fields, report),
+            Self::MetalLb(kind) => metallb::read(kind, fields, report),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The fields that MetalLB 0.16's definitions have, so that typos are found where a person wrote
 //! them.
 
-use super::MetalLbKind;
+use super::kind::MetalLbKind;
 use crate::objects::known_fields::{
     Field, METADATA,
     Shape::{Any, List, Object},

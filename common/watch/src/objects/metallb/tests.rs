@@ -302,71 +302,68 @@ fn a_password_is_never_kept() {
     assert!(!format!("{objects:?}").contains("hush"));
 }
 
+/// A peer, and words of the error.
+const WRONG_PEERS: &[(&str, &str)] = &[
+    ("{peerASN: 2, peerAddress: 192.0.2.1}", "spec.myASN is missing"),
+    ("{myASN: 0, peerASN: 2, peerAddress: 192.0.2.1}", "spec.myASN: 0 is outside 1 to 4294967295"),
+    ("{myASN: 1, peerAddress: 192.0.2.1}", "exactly one of peerASN and dynamicASN"),
+    (
+        "{myASN: 1, peerASN: 2, dynamicASN: external, peerAddress: 192.0.2.1}",
+        "exactly one of peerASN and dynamicASN",
+    ),
+    (
+        "{myASN: 1, dynamicASN: both, peerAddress: 192.0.2.1}",
+        "`both` is none of internal, external",
+    ),
+    ("{myASN: 1, peerASN: 2}", "exactly one of peerAddress and interface"),
+    (
+        "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, interface: eth0}",
+        "exactly one of peerAddress and interface",
+    ),
+    ("{myASN: 1, peerASN: 2, peerAddress: tor}", "spec.peerAddress: `tor` is not an address"),
+    ("{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, sourceAddress: me}", "spec.sourceAddress"),
+    ("{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, routerID: \"2001:db8::1\"}", "spec.routerID"),
+    (
+        "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, peerPort: 20000}",
+        "20000 is outside 1 to 16384",
+    ),
+    (
+        "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, holdTime: 2s}",
+        "spec.holdTime: 0, or at least 3 s",
+    ),
+    (
+        "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, holdTime: 9}",
+        "spec.holdTime: a number where text",
+    ),
+    (
+        "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, holdTime: 9s, keepaliveTime: 10s}",
+        "longer than spec.holdTime",
+    ),
+    (
+        "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, connectTime: 1500ms}",
+        "whole seconds from 1 to 65535",
+    ),
+    (
+        "{myASN: 1, peerASN: 1, peerAddress: 192.0.2.1, ebgpMultiHop: true}",
+        "the session is internal",
+    ),
+    (
+        "{myASN: 1, dynamicASN: internal, peerAddress: 192.0.2.1, ebgpMultiHop: true}",
+        "the session is internal",
+    ),
+    (
+        "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, password: a, passwordSecret: {name: b}}",
+        "not both",
+    ),
+    (
+        "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, bfdProfile: none}",
+        "there is no BFDProfile `none`",
+    ),
+];
+
 #[test]
 fn peers_that_are_wrong() {
-    for (spec, words) in [
-        ("{peerASN: 2, peerAddress: 192.0.2.1}", "spec.myASN is missing"),
-        (
-            "{myASN: 0, peerASN: 2, peerAddress: 192.0.2.1}",
-            "spec.myASN: 0 is outside 1 to 4294967295",
-        ),
-        ("{myASN: 1, peerAddress: 192.0.2.1}", "exactly one of peerASN and dynamicASN"),
-        (
-            "{myASN: 1, peerASN: 2, dynamicASN: external, peerAddress: 192.0.2.1}",
-            "exactly one of peerASN and dynamicASN",
-        ),
-        (
-            "{myASN: 1, dynamicASN: both, peerAddress: 192.0.2.1}",
-            "`both` is none of internal, external",
-        ),
-        ("{myASN: 1, peerASN: 2}", "exactly one of peerAddress and interface"),
-        (
-            "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, interface: eth0}",
-            "exactly one of peerAddress and interface",
-        ),
-        ("{myASN: 1, peerASN: 2, peerAddress: tor}", "spec.peerAddress: `tor` is not an address"),
-        ("{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, sourceAddress: me}", "spec.sourceAddress"),
-        (
-            "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, routerID: \"2001:db8::1\"}",
-            "spec.routerID",
-        ),
-        (
-            "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, peerPort: 20000}",
-            "20000 is outside 1 to 16384",
-        ),
-        (
-            "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, holdTime: 2s}",
-            "spec.holdTime: 0, or at least 3 s",
-        ),
-        (
-            "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, holdTime: 9}",
-            "spec.holdTime: a number where text",
-        ),
-        (
-            "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, holdTime: 9s, keepaliveTime: 10s}",
-            "longer than spec.holdTime",
-        ),
-        (
-            "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, connectTime: 1500ms}",
-            "whole seconds from 1 to 65535",
-        ),
-        (
-            "{myASN: 1, peerASN: 1, peerAddress: 192.0.2.1, ebgpMultiHop: true}",
-            "the session is internal",
-        ),
-        (
-            "{myASN: 1, dynamicASN: internal, peerAddress: 192.0.2.1, ebgpMultiHop: true}",
-            "the session is internal",
-        ),
-        (
-            "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, password: a, passwordSecret: {name: b}}",
-            "not both",
-        ),
-        (
-            "{myASN: 1, peerASN: 2, peerAddress: 192.0.2.1, bfdProfile: none}",
-            "there is no BFDProfile `none`",
-        ),
-    ] {
+    for (spec, words) in WRONG_PEERS {
         refused(&[("BGPPeer", "bad", spec)], words);
     }
 }
