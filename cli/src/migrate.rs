@@ -6,6 +6,7 @@ mod report;
 mod services;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::{
     collections::BTreeSet,

@@ -36,7 +36,13 @@ pub(super) fn stage(reason: &str) -> Stage {
 
 /// What to do about a reason of `Allocated` or `Announced`.
 pub(super) fn what_to_do(reason: &str) -> &'static str {
-    match reason {
+    let known = [about_object, about_pools, about_address, about_announcement];
+    known.iter().find_map(|about| about(reason)).unwrap_or("see the message")
+}
+
+/// The object itself is to be changed, or the source.
+fn about_object(reason: &str) -> Option<&'static str> {
+    Some(match reason {
         "NoNodePort" => {
             "write a nodePort into each port of the manifest (behind a directory nobody allocates \
              one), the one that kube-proxy opens on the nodes"
@@ -45,13 +51,16 @@ pub(super) fn what_to_do(reason: &str) -> &'static str {
             "give one of the two Services another nodePort: the one that kube-proxy opens for it"
         }
         "SctpNotServed" => "SCTP is not served: give the Service a TCP or UDP port",
-        "FollowsWriter" => "ask on the host that writes: roadstead status names it",
-        "Passive" => {
-            "name both hosts in [group] on each of them, or take the cluster out of one's sources"
-        }
         "NoPorts" => "give the Service a port",
         "InvalidRequest" => "correct the annotation or field that the message names",
         "SourceInDoubt" => "look at the source; if what it says is right: roadstead confirm",
+        _ => return None,
+    })
+}
+
+/// No pool gives an address, or not now.
+fn about_pools(reason: &str) -> Option<&'static str> {
+    Some(match reason {
         "NoPools" => "add a [[pool]] to the configuration and reload the daemons",
         "NoSuchPool" => "correct the annotation roadstead.io/pool, or add the pool",
         "PoolNotAllowed" => "see `namespaces` and `service_selector` of the pools",
@@ -76,6 +85,13 @@ pub(super) fn what_to_do(reason: &str) -> &'static str {
         "CoolingDown" | "PoolCoolingDown" => {
             "wait: it is given when `cool_down` of the pool is over; or add addresses to the pool"
         }
+        _ => return None,
+    })
+}
+
+/// The address asked for cannot be had.
+fn about_address(reason: &str) -> Option<&'static str> {
+    Some(match reason {
         "ReservedForAnother" => {
             "ask for another address, or give the reservation up (its [[reservation]] in the \
              configuration, or roadstead release)"
@@ -98,6 +114,17 @@ pub(super) fn what_to_do(reason: &str) -> &'static str {
         "PortConflict" => "choose another port, or another address",
         "AddressNotInPool" => "ask for an address inside a pool, or add it to one",
         "AddressReserved" => "ask for another address, or take it out of `reserved`",
+        _ => return None,
+    })
+}
+
+/// There is an address, and it is not announced from here.
+fn about_announcement(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "FollowsWriter" => "ask on the host that writes: roadstead status names it",
+        "Passive" => {
+            "name both hosts in [group] on each of them, or take the cluster out of one's sources"
+        }
         "DiskRefuses" => "make room on the disk of the state directory, or mount it writable",
         "Drained" => "roadstead undrain self",
         "NoLeg" => "bring the interface up, or correct `interfaces` of the pool or of [speaker]",
@@ -108,6 +135,6 @@ pub(super) fn what_to_do(reason: &str) -> &'static str {
         }
         "Probing" => "wait a moment: the address is probed before its first announcement",
         "Withdrawing" => "nothing: the address is being given up",
-        _ => "see the message",
-    }
+        _ => return None,
+    })
 }

@@ -6,7 +6,7 @@ use roadstead_model::metallb::{AddressPool, L2Advertisement, MetalLb};
 
 use super::{
     Facts,
-    report::{Object, Verdict},
+    verdict::{Object, Verdict},
 };
 
 /// All of them, by kind and name.

@@ -1,12 +1,13 @@
 //! The answer: a value for programs, and the same in words.
 
-use std::net::IpAddr;
-
 use roadstead_model::{metallb::effective, problem::Severity};
 use serde::Serialize;
 
-use super::{Facts, objects, services, told};
-use crate::render::{Colour, painted, printable};
+use super::{
+    Facts, objects, services, told,
+    verdict::{Object, Service, Verdict},
+};
+use crate::render::{painted, printable};
 
 /// What would be different, whatever the objects say.
 const ALWAYS: [&str; 3] = [
@@ -31,70 +32,6 @@ pub(super) struct Report {
     pub(super) problems: Vec<String>,
     /// What is different in any case.
     pub(super) notes: Vec<String>,
-}
-
-/// One of MetalLB's objects.
-#[derive(Debug, Serialize)]
-pub(super) struct Object {
-    pub(super) kind: &'static str,
-    pub(super) name: String,
-    pub(super) verdict: Verdict,
-    pub(super) notes: Vec<String>,
-}
-
-/// One Service.
-#[derive(Debug, Serialize)]
-pub(super) struct Service {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) verdict: Verdict,
-    /// As its status has them.
-    pub(super) before: Vec<IpAddr>,
-    /// As the allocator gives them.
-    pub(super) after: Vec<IpAddr>,
-    pub(super) notes: Vec<String>,
-}
-
-/// What would become of something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum Verdict {
-    /// The same as now.
-    Same,
-    /// Something that is told, and no address.
-    Differs,
-    /// Checked and kept, for when it is served.
-    Kept,
-    /// It waits for an address now, and would get one.
-    Gains,
-    /// It waits for an address now, and would go on waiting.
-    Waits,
-    /// Left to whoever serves it.
-    NotOurs,
-    /// Its address would change, or be lost.
-    Changes,
-}
-
-impl Verdict {
-    fn in_words(self) -> &'static str {
-        match self {
-            Self::Same => "same",
-            Self::Differs => "differs",
-            Self::Kept => "kept",
-            Self::Gains => "gains",
-            Self::Waits => "waits",
-            Self::NotOurs => "not ours",
-            Self::Changes => "CHANGES",
-        }
-    }
-
-    fn colour(self) -> Colour {
-        match self {
-            Self::Same | Self::Gains => Colour::Green,
-            Self::Differs | Self::Kept | Self::Waits | Self::NotOurs => Colour::Yellow,
-            Self::Changes => Colour::Red,
-        }
-    }
 }
 
 impl Report {
@@ -166,18 +103,6 @@ impl Report {
             1 => format!("1 Service would not keep its address.{wrong}\n"),
             more => format!("{more} Services would not keep their addresses.{wrong}\n"),
         }
-    }
-}
-
-impl Service {
-    fn in_words(&self) -> String {
-        let listed = |addresses: &[IpAddr]| match addresses {
-            [] => "none".to_owned(),
-            some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        };
-        let (before, after) = (listed(&self.before), listed(&self.after));
-        let moves = if self.before == self.after { before } else { format!("{before} -> {after}") };
-        format!("Service {}/{}: {moves}", self.namespace, self.name)
     }
 }
 

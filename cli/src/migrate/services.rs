@@ -16,7 +16,7 @@ use roadstead_speaker_core::ipam::{Allocator, Host, Input};
 
 use super::{
     Facts,
-    report::{Service, Verdict},
+    verdict::{Service, Verdict},
 };
 
 /// All of them, in the order of their keys.
