@@ -69,6 +69,45 @@ fn may(who: &Kubectl, question: &str) -> Result<bool> {
     answer["status"]["allowed"].as_bool().context("an answer")
 }
 
+/// What each daemon may do.
+const BOTH: &[&str] = &[
+    "watch core/services",
+    "list core/nodes",
+    "list discovery.k8s.io/endpointslices",
+    "watch metallb.io/ipaddresspools",
+];
+
+/// What the speaker may do and the router not.
+const SPEAKERS: &[&str] = &[
+    "list core/namespaces",
+    "patch core/services/status",
+    "create events.k8s.io/events",
+    "patch events.k8s.io/events",
+    "update coordination.k8s.io/leases roadstead-system/roadstead-writer",
+    "create core/serviceaccounts/token roadstead-system/roadstead-speaker",
+];
+
+/// What none of them may do.
+const NOBODYS: &[&str] = &[
+    "update core/services",
+    "patch core/services",
+    "update core/services/status",
+    "patch core/nodes",
+    "list core/secrets",
+    "get core/secrets roadstead-system",
+    "list core/pods",
+    "list core/configmaps kube-system",
+    "create coordination.k8s.io/leases roadstead-system",
+    "update coordination.k8s.io/leases roadstead-system/other",
+    "update coordination.k8s.io/leases default/roadstead-writer",
+    "create core/serviceaccounts/token default/default",
+    "create core/serviceaccounts/token roadstead-system",
+    "impersonate core/users",
+    "escalate rbac.authorization.k8s.io/clusterroles",
+    "patch metallb.io/ipaddresspools",
+    "delete events.k8s.io/events",
+];
+
 /// In: a cluster that never heard of us. Out: two files for their owner only, by which each daemon
 /// may do its work, and neither may do anything that it has no need for.
 #[test]
@@ -80,39 +119,6 @@ fn each_daemon_may_do_its_work_and_nothing_else() -> Result<()> {
             ensure!(mode == 0o600, "{} has mode {mode:o}", file.display());
         }
         let (speaker, router) = (kubectl(common, &files.speaker)?, kubectl(common, &files.router)?);
-        let both = [
-            "watch core/services",
-            "list core/nodes",
-            "list discovery.k8s.io/endpointslices",
-            "watch metallb.io/ipaddresspools",
-        ];
-        let speakers = [
-            "list core/namespaces",
-            "patch core/services/status",
-            "create events.k8s.io/events",
-            "patch events.k8s.io/events",
-            "update coordination.k8s.io/leases roadstead-system/roadstead-writer",
-            "create core/serviceaccounts/token roadstead-system/roadstead-speaker",
-        ];
-        let nobodys = [
-            "update core/services",
-            "patch core/services",
-            "update core/services/status",
-            "patch core/nodes",
-            "list core/secrets",
-            "get core/secrets roadstead-system",
-            "list core/pods",
-            "list core/configmaps kube-system",
-            "create coordination.k8s.io/leases roadstead-system",
-            "update coordination.k8s.io/leases roadstead-system/other",
-            "update coordination.k8s.io/leases default/roadstead-writer",
-            "create core/serviceaccounts/token default/default",
-            "create core/serviceaccounts/token roadstead-system",
-            "impersonate core/users",
-            "escalate rbac.authorization.k8s.io/clusterroles",
-            "patch metallb.io/ipaddresspools",
-            "delete events.k8s.io/events",
-        ];
         eventually("the roles count", SOON, || {
             ensure!(
                 may(&speaker, "list core/nodes")? && may(&router, "list core/nodes")?,
@@ -120,15 +126,15 @@ fn each_daemon_may_do_its_work_and_nothing_else() -> Result<()> {
             );
             Ok(())
         })?;
-        for question in both {
+        for question in BOTH {
             ensure!(may(&speaker, question)?, "the speaker may not {question}");
             ensure!(may(&router, question)?, "the router may not {question}");
         }
-        for question in speakers {
+        for question in SPEAKERS {
             ensure!(may(&speaker, question)?, "the speaker may not {question}");
             ensure!(!may(&router, question)?, "the router may {question}");
         }
-        for question in nobodys {
+        for question in NOBODYS {
             ensure!(!may(&speaker, question)?, "the speaker may {question}");
             ensure!(!may(&router, question)?, "the router may {question}");
         }
