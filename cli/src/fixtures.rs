@@ -4,7 +4,7 @@
 use roadstead_model::{
     Protocol, ServiceKey, SourceName,
     local::{
-        Announced, BackendState, BackendStatus, DaemonStatus, Flow, Flows, LegStatus, NodeStatus,
+        Announced, Backend, BackendState, DaemonStatus, Flow, Flows, LegStatus, Listed, NodeStatus,
         PoolStatus, PortStatus, ReservationStatus, RouterService, RouterStatus, SpeakerService,
         SpeakerStatus,
     },
@@ -35,11 +35,10 @@ pub(crate) fn fails(kind: &str, reason: &str, message: &str) -> Condition {
 }
 
 /// A backend on `node`.
-pub(crate) fn backend(node: &str, state: BackendState, reason: &str) -> BackendStatus {
-    BackendStatus {
+pub(crate) fn backend(node: &str, state: BackendState, reason: &str) -> Backend {
+    Backend {
         node: node.into(),
         address: "198.51.100.5".parse().unwrap(),
-        port: 30080,
         state,
         weight: u32::from(state == BackendState::Healthy),
         reason: reason.into(),
@@ -93,16 +92,17 @@ pub(crate) fn router() -> RouterStatus {
             ports: vec![PortStatus {
                 protocol: Protocol::Tcp,
                 port: 80,
-                backends: vec![
-                    backend("n1", BackendState::Healthy, ""),
-                    backend("n2", BackendState::Healthy, ""),
-                ],
+                listed: vec![Listed { list: 0, node_port: 30080, divisor: 1, except: vec![] }],
             }],
             conditions: vec![
                 holds("Programmed", "Programmed", ""),
                 holds("BackendsHealthy", "Probed", "2 of 2 backends pass their probes"),
             ],
         }],
+        lists: vec![
+            [backend("n1", BackendState::Healthy, ""), backend("n2", BackendState::Healthy, "")]
+                .into(),
+        ],
         nodes: vec![NodeStatus {
             source: source(),
             name: "n1".into(),

@@ -49,14 +49,19 @@ impl Output {
 
     /// Prints a value for programs; `None` where the format is for people.
     pub(crate) fn value<T: serde::Serialize>(&mut self, format: Format, value: &T) -> Option<Exit> {
-        let text = match format {
+        // JSON goes out as it is made: a status of thousands of Services is hundreds of megabytes.
+        let written = match format {
             Format::Text => return None,
-            Format::Json => serde_json::to_string(value).map_err(|error| error.to_string()),
+            Format::Json => match serde_json::to_writer(&mut self.out, value) {
+                // A reader that goes away.
+                Err(error) if error.is_io() => Ok(String::new()),
+                written => written.map(|()| String::new()).map_err(|error| error.to_string()),
+            },
             Format::Yaml => serde_saphyr::to_string(value).map_err(|error| error.to_string()),
         };
-        match text {
-            Ok(text) => {
-                self.print(&text);
+        match written {
+            Ok(rest) => {
+                self.print(&rest);
                 Some(Exit::Fine)
             }
             Err(error) => {

@@ -1,6 +1,7 @@
 //! `roadstead status`: what speaker and router know, as one value. Its JSON is a contract.
 
 mod group;
+mod port;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -11,14 +12,16 @@ use roadstead_model::{
     Problem, ServiceKey, SourceName,
     group::GroupStatus,
     local::{
-        Announced, DaemonStatus, LegStatus, NodeStatus, PoolStatus, PortStatus, ReservationStatus,
-        RouterService, RouterStatus, SpeakerService, SpeakerStatus,
+        Announced, Backend, BackendStatus, DaemonStatus, LegStatus, NodeStatus, PoolStatus,
+        ReservationStatus, RouterService, RouterStatus, SpeakerService, SpeakerStatus,
     },
     problem::Severity,
     reason::{Condition, ConditionStatus, NO_PROBE_PASSED},
     snapshot::SourceState,
 };
 use serde::Serialize;
+
+pub(crate) use port::PortView;
 
 use crate::{
     daemons::{Answers, Daemons},
@@ -78,7 +81,7 @@ pub(crate) struct ServiceView {
     /// Where they are announced.
     pub(crate) announced: Vec<Announced>,
     /// Ports with their backends.
-    pub(crate) ports: Vec<PortStatus>,
+    pub(crate) ports: Vec<PortView>,
     /// Those of the speaker, then those of the router.
     pub(crate) conditions: Vec<Condition>,
 }
@@ -154,8 +157,9 @@ impl Status {
         let (used, capacity) = router.flows;
         self.flows = Some(FlowTable { used, capacity });
         self.drops = router.drops.iter().cloned().collect();
+        let lists: Arc<[_]> = router.lists.iter().cloned().collect();
         for service in &router.services {
-            view(services, &service.service).add_router(service);
+            view(services, &service.service).add_router(service, &lists);
         }
     }
 
@@ -207,9 +211,15 @@ impl ServiceView {
         self.conditions.extend(service.conditions.iter().cloned());
     }
 
-    fn add_router(&mut self, service: &RouterService) {
-        self.ports.clone_from(&service.ports);
+    fn add_router(&mut self, service: &RouterService, lists: &Arc<[Arc<[Backend]>]>) {
+        self.ports =
+            service.ports.iter().map(|port| PortView::new(port.clone(), lists.clone())).collect();
         self.conditions.extend(service.conditions.iter().cloned());
+    }
+
+    /// The backends of all its ports.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = BackendStatus> {
+        self.ports.iter().flat_map(PortView::backends)
     }
 
     /// Its identity.

@@ -23,7 +23,7 @@ pub(crate) const ORDERS: usize = 8;
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Describe everything.
-    Status(oneshot::Sender<RouterStatus>),
+    Status(oneshot::Sender<Arc<RouterStatus>>),
     /// Send no new flows to a node, or again.
     Drain(DrainOrder, oneshot::Sender<Result<Done, Refusal>>),
     /// Believe the sources that are in doubt.
@@ -91,7 +91,7 @@ impl Api {
         if self.orders.send(Order::Status(answer)).await.is_err() {
             return stopping();
         }
-        answered.await.map_or_else(|_| stopping(), |status| Answer::json(&status))
+        answered.await.map_or_else(|_| stopping(), |status| Answer::json(status.as_ref()))
     }
 
     async fn flows(&self, call: &Call) -> Answer {

@@ -111,6 +111,8 @@ pub(crate) struct Control<D> {
     dirty: bool,
     /// Who is probed may follow differently too.
     rewatch: bool,
+    /// When the last plan began and when it was applied.
+    begun: Duration,
     planned: Duration,
     pace: Pace,
     retry: Option<Duration>,
@@ -118,8 +120,8 @@ pub(crate) struct Control<D> {
     compare: Duration,
     pub(crate) failure: Option<String>,
     pub(crate) flows: u64,
-    /// Questions for the status, until nothing is left to be planned.
-    asked: Vec<oneshot::Sender<RouterStatus>>,
+    /// Questions for the status with their time, until what had happened by then is planned.
+    asked: Vec<(Duration, oneshot::Sender<Arc<RouterStatus>>)>,
     /// Held until the first plan is applied.
     unready: Option<Blocker>,
 }
@@ -164,6 +166,7 @@ impl<D: Dataplane> Control<D> {
             start: Instant::now(),
             dirty: true,
             rewatch: true,
+            begun: Duration::ZERO,
             planned: Duration::ZERO,
             pace: Pace::default(),
             retry: None,
@@ -329,6 +332,7 @@ impl<D: Dataplane> Control<D> {
         if std::mem::take(&mut self.rewatch) {
             self.reconciler.watch(&world, before);
         }
+        self.begun = before;
         let step = self.reconciler.step(&world, before);
         self.planned = self.now();
         self.pace.planned(before, self.planned);

@@ -14,7 +14,7 @@ impl<D: Dataplane> Control<D> {
     /// The answer to `GET /v1/status`.
     pub(crate) fn status(&self) -> RouterStatus {
         let now = self.now();
-        let Status { mut services, nodes } =
+        let Status { mut services, lists, nodes } =
             self.world().map(|world| self.reconciler.status(&world, now)).unwrap_or_default();
         if self.has_no_leg() {
             services.iter_mut().for_each(reached_by_no_packet);
@@ -28,6 +28,7 @@ impl<D: Dataplane> Control<D> {
                 conditions: self.conditions(),
             },
             services,
+            lists,
             nodes,
             legs: self.legs(),
             drops: self.reconciler.maps.drops(),

@@ -38,8 +38,7 @@ impl Here {
         let probe = facts.config.map(|config| config.router.health.node_probe);
         let probe = probe.unwrap_or(NodeProbe::NodePort);
         let node_legs = if facts.status.legs.iter().any(|leg| !leg.attached) {
-            let backends = view.ports.iter().flat_map(|port| &port.backends);
-            legs_to(backends.map(|backend| backend.address).collect()).await
+            legs_to(view.backends().map(|backend| backend.address).collect()).await
         } else {
             BTreeSet::new()
         };

@@ -304,9 +304,8 @@ impl Case<'_> {
         if view.condition("Programmed").is_none() {
             return unknown("backends", "not reached".to_owned());
         }
-        let backends: Vec<&BackendStatus> =
-            view.ports.iter().flat_map(|port| &port.backends).collect();
-        let serves = |backend: &&&BackendStatus| {
+        let backends: Vec<BackendStatus> = view.backends().collect();
+        let serves = |backend: &&BackendStatus| {
             matches!(backend.state, BackendState::Healthy | BackendState::SlowStart)
         };
         let healthy = backends.iter().filter(serves).count();
@@ -321,7 +320,7 @@ impl Case<'_> {
     }
 
     /// The nodes answer, and none at a NodePort of this Service.
-    fn unproven(&self, backends: &[&BackendStatus]) -> Step {
+    fn unproven(&self, backends: &[BackendStatus]) -> Step {
         let mut ports: Vec<u16> = backends.iter().map(|backend| backend.port).collect();
         ports.sort_unstable();
         ports.dedup();
@@ -479,7 +478,7 @@ fn is_about_endpoints(why: &str) -> bool {
 }
 
 /// `; n3 unhealthy: the node's probe: …` for the first few that do not serve.
-fn troubled(backends: &[&BackendStatus]) -> String {
+fn troubled(backends: &[BackendStatus]) -> String {
     // A node has a backend for each port and family, mostly with the same trouble.
     let mut told = BTreeSet::new();
     let troubled: Vec<String> = backends
@@ -487,7 +486,7 @@ fn troubled(backends: &[&BackendStatus]) -> String {
         .filter(|backend| backend.state != BackendState::Healthy)
         .map(|backend| {
             let word = state_word(backend.state);
-            match backend.reason.as_str() {
+            match &*backend.reason {
                 "" => format!("; {} {word}", backend.node),
                 reason => format!("; {} {word}: {reason}", backend.node),
             }
@@ -501,7 +500,7 @@ fn troubled(backends: &[&BackendStatus]) -> String {
     }
 }
 
-fn advice_for(backends: &[&BackendStatus]) -> &'static str {
+fn advice_for(backends: &[BackendStatus]) -> &'static str {
     let all = |state| backends.iter().all(|backend| backend.state == state);
     if backends.is_empty() {
         "give its source the Nodes: kubectl get nodes -o yaml"

@@ -222,7 +222,7 @@ fn node_ports_that_never_answered_on_healthy_nodes() {
 fn backends_that_do_not_serve_are_named_with_their_reason() {
     let all = |state, reason: &'static str| {
         World::new().router(move |router| {
-            router.services[0].ports[0].backends = vec![backend("n1", state, reason)];
+            router.lists[0] = [backend("n1", state, reason)].into();
         })
     };
     let (step, message) = all(BackendState::Unhealthy, "connection refused").held_by();
@@ -230,16 +230,16 @@ fn backends_that_do_not_serve_are_named_with_their_reason() {
     assert_eq!(message, "0 of 1 healthy; n1 unhealthy: connection refused");
     let steps = all(BackendState::Draining, "drained by an operator").steps();
     assert_eq!(steps[7].advice, "roadstead undrain node NAME");
-    let (step, message) =
-        World::new().router(|router| router.services[0].ports[0].backends.clear()).held_by();
+    let (step, message) = World::new().router(|router| router.lists[0] = [].into()).held_by();
     assert_eq!((step, &*message), ("backends", "0 of 0 healthy"));
 
     let some = World::new().router(|router| {
-        let backends = &mut router.services[0].ports[0].backends;
+        let mut backends = router.lists[0].to_vec();
         let nodes = ["n11", "n12", "n13", "n14", "n15", "n16", "n17", "n18", "n19"];
         // Each over both families.
         backends.extend(nodes.iter().map(|node| backend(node, BackendState::Unknown, "")));
         backends.extend(nodes.iter().map(|node| backend(node, BackendState::Unknown, "")));
+        router.lists[0] = backends.into();
     });
     let steps = some.steps();
     assert_eq!(steps[7].verdict, Verdict::Passed);

@@ -153,7 +153,8 @@ fn the_text_says_what_is_wrong() {
     speaker.problems.push(Problem::error(Location::new("/m/x.yaml", 3), "wrong"));
     router.legs[0].attached = false;
     router.legs[0].reason = "no such device".into();
-    router.services[0].ports[0].backends[1] = backend("n2", BackendState::Unhealthy, "refused");
+    let refused = backend("n2", BackendState::Unhealthy, "refused");
+    router.lists[0] = [router.lists[0][0].clone(), refused].into();
     let text = text::shown(&Status::of(&answers(speaker, router)), false);
     for part in [
         "ConflictOnWire: in use by aa:bb",

@@ -74,8 +74,8 @@ fn announced(service: &ServiceView) -> String {
 /// `2/3 healthy`, over all ports, each node once.
 fn backends(service: &ServiceView) -> String {
     let mut nodes: BTreeMap<_, BackendState> = BTreeMap::new();
-    for backend in service.ports.iter().flat_map(|port| &port.backends) {
-        let worst = nodes.entry(&backend.node).or_insert(backend.state);
+    for backend in service.backends() {
+        let worst = nodes.entry(backend.node).or_insert(backend.state);
         *worst = (*worst).max(backend.state);
     }
     if nodes.is_empty() {

@@ -27,9 +27,13 @@
 //!
 //! A refused request is answered with a 4xx status and a [`Refusal`].
 
+mod backends;
+
 use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+
+pub use backends::{Backend, BackendState, BackendStatus, Listed, PortStatus};
 
 pub use crate::key::PortClaim;
 use crate::{
@@ -300,6 +304,9 @@ pub struct RouterStatus {
     pub daemon: DaemonStatus,
     /// Every Service of the assignments.
     pub services: Vec<RouterService>,
+    /// Lists of nodes that the ports of Services refer to ([`Listed`]).
+    #[serde(default)]
+    pub lists: Vec<Arc<[Backend]>>,
     /// Every node.
     pub nodes: Vec<NodeStatus>,
     /// Legs with the program attached.
@@ -319,50 +326,6 @@ pub struct RouterService {
     pub ports: Vec<PortStatus>,
     /// `Programmed`, `BackendsHealthy`, `ClientAddressPreserved`, with reasons.
     pub conditions: Vec<Condition>,
-}
-
-/// One port with its backends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PortStatus {
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// The Service port.
-    pub port: u16,
-    /// One per node and family.
-    pub backends: Vec<BackendStatus>,
-}
-
-/// One backend.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackendStatus {
-    /// `metadata.name` of the node.
-    pub node: Arc<str>,
-    /// The node's address.
-    pub address: IpAddr,
-    /// The NodePort.
-    pub port: u16,
-    /// Its state.
-    pub state: BackendState,
-    /// Relative share of new flows; 0 = none.
-    pub weight: u32,
-    /// Why it is in this state; empty where healthy.
-    pub reason: String,
-}
-
-/// State of a backend, as the contract spells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BackendState {
-    /// Probes pass.
-    Healthy,
-    /// Probes fail.
-    Unhealthy,
-    /// Gets no new flows, keeps established ones until the deadline.
-    Draining,
-    /// Just recovered: its weight climbs.
-    SlowStart,
-    /// Not probed yet.
-    Unknown,
 }
 
 /// One node as the router sees it.

@@ -1,5 +1,7 @@
 //! What operators ask of the router: its status, drains, a confirmation.
 
+use std::sync::Arc;
+
 use roadstead_daemon::words::chain;
 use roadstead_model::local::{Done, Refusal};
 use tokio::sync::oneshot;
@@ -15,25 +17,28 @@ impl<D: Dataplane> Control<D> {
     pub(super) fn carry_out(&mut self, order: Order) {
         // A caller that has gone away needs no answer.
         match order {
-            Order::Status(answer) => self.asked.push(answer),
+            Order::Status(answer) => self.asked.push((self.now(), answer)),
             Order::Drain(order, answer) => drop(answer.send(self.drain(&order))),
             Order::Confirm(answer) => self.confirm(answer),
         }
     }
 
-    /// Answers those who ask for the status, unless a plan is due: what they are told is what the
-    /// kernel does, not what it will do.
+    /// Answers those who ask for the status, unless a plan is due that none has preceded since they
+    /// asked: what they are told is what the kernel does, not what it will do.
     pub(super) fn tell(&mut self) {
         let behind = self.dirty
             || self.snapshot.has_changed().unwrap_or(false)
             || self.sources.heard.has_changed().unwrap_or(false);
-        if behind || self.asked.is_empty() {
+        let begun = self.begun;
+        let due = self.asked.extract_if(.., |(asked, _)| !behind || *asked < begun);
+        let due: Vec<_> = due.map(|(_, asker)| asker).collect();
+        if due.is_empty() {
             return;
         }
-        let status = self.status();
-        for asker in self.asked.drain(..) {
+        let status = Arc::new(self.status());
+        for asker in due {
             // One that has gone away needs no answer.
-            drop(asker.send(status.clone()));
+            drop(asker.send(Arc::clone(&status)));
         }
     }
 

@@ -213,7 +213,7 @@ impl Bench {
     async fn status(&self) -> RouterStatus {
         let (answer, answered) = oneshot::channel();
         self.orders.send(Order::Status(answer)).await.unwrap();
-        within(answered).await.unwrap()
+        Arc::unwrap_or_clone(within(answered).await.unwrap())
     }
 
     async fn drain(&self, node: &str, kind: DrainKind) -> Result<Done, Refusal> {

@@ -41,15 +41,15 @@ pub(super) struct Departure {
 
 /// The probes that fail without the node having said anything, of a few nodes in each family.
 pub(super) fn questions(view: &ServiceView, object: &Object, probe: NodeProbe) -> Vec<Question> {
-    let mut nodes: BTreeMap<Family, BTreeSet<&str>> = BTreeMap::new();
+    let mut nodes: BTreeMap<Family, BTreeSet<Arc<str>>> = BTreeMap::new();
     let mut questions = BTreeSet::new();
     let unproven = view.is_unproven();
     for port in &view.ports {
-        for backend in port.backends.iter().filter(|b| is_silent(b) || unproven && may_serve(b)) {
+        for backend in port.backends().filter(|b| is_silent(b) || unproven && may_serve(b)) {
             let of_family = nodes.entry(Family::of(backend.address)).or_default();
             if of_family.len() < NODES || of_family.contains(&*backend.node) {
-                of_family.insert(&backend.node);
-                let asked = ports(backend, port.protocol, object, probe);
+                of_family.insert(backend.node.clone());
+                let asked = ports(&backend, port.protocol, object, probe);
                 questions.extend(asked.map(|port| Question {
                     node: backend.node.clone(),
                     to: SocketAddr::new(backend.address, port),
@@ -73,7 +73,7 @@ fn may_serve(backend: &BackendStatus) -> bool {
 fn is_silent(backend: &BackendStatus) -> bool {
     let failed = match backend.state {
         BackendState::Unhealthy => true,
-        BackendState::Unknown => !backend.reason.is_empty() && backend.reason != "not probed yet",
+        BackendState::Unknown => !backend.reason.is_empty() && *backend.reason != *"not probed yet",
         BackendState::Healthy | BackendState::Draining | BackendState::SlowStart => false,
     };
     let said =
@@ -134,29 +134,32 @@ pub(super) fn departures(view: &ServiceView, client: Option<IpAddr>) -> Vec<Depa
 
 #[cfg(test)]
 mod tests {
-    use roadstead_model::{local::PortStatus, reason::NO_PROBE_PASSED};
+    use roadstead_model::{
+        local::{Backend, PortStatus},
+        reason::NO_PROBE_PASSED,
+    };
 
     use super::*;
     use crate::{
         fixtures::{answers, backend, fails as condition, router, speaker},
-        status::Status,
+        status::{PortView, Status},
     };
 
     const AUTO: NodeProbe = NodeProbe::Auto { port: 10256 };
     const TIMED_OUT: &str = "the node's probe: no answer in time";
 
-    fn view(backends: Vec<BackendStatus>) -> ServiceView {
+    fn view(backends: Vec<Backend>) -> ServiceView {
         let mut router = router();
-        router.services[0].ports[0].backends = backends;
+        router.lists[0] = backends.into();
         Status::of(&answers(speaker(), router)).services.remove(0)
     }
 
-    fn asked(backends: Vec<BackendStatus>) -> Vec<String> {
+    fn asked(backends: Vec<Backend>) -> Vec<String> {
         let questions = questions(&view(backends), &Object::Unknown, AUTO);
         questions.iter().map(|question| format!("{} {}", question.node, question.to)).collect()
     }
 
-    fn fails(node: &str, reason: &str) -> BackendStatus {
+    fn fails(node: &str, reason: &str) -> Backend {
         backend(node, BackendState::Unhealthy, reason)
     }
 
@@ -230,8 +233,8 @@ mod tests {
         assert_eq!(found[0].from, "192.0.2.10:80".parse().unwrap());
         assert_eq!((found[0].client, &*found[0].leg), (client, "eth0"));
         assert_eq!(departures(&view, Some("2001:db8::9".parse().unwrap()))[0].client, None);
-        let udp = PortStatus { protocol: Protocol::Udp, port: 53, backends: Vec::new() };
-        view.ports = vec![udp];
+        let udp = PortStatus { protocol: Protocol::Udp, port: 53, listed: Vec::new() };
+        view.ports = vec![PortView::new(udp, Arc::new([]))];
         assert_eq!(departures(&view, client), []);
     }
 }

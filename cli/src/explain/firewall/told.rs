@@ -61,13 +61,11 @@ fn told(verdict: Verdict, message: &str) -> Step {
 /// Whether clients of some family get nothing.
 fn cuts_off(finding: &Finding, view: &ServiceView) -> bool {
     let family = Family::of(finding.remote.ip());
-    let serves = |backend: &BackendStatus| {
+    let serves = |backend: BackendStatus| {
         Family::of(backend.address) == family
             && matches!(backend.state, BackendState::Healthy | BackendState::SlowStart)
     };
-    finding.node.is_none()
-        || view.is_unproven()
-        || !view.ports.iter().flat_map(|port| &port.backends).any(serves)
+    finding.node.is_none() || view.is_unproven() || !view.backends().any(serves)
 }
 
 fn what_is_lost(finding: &Finding) -> String {
@@ -202,7 +200,7 @@ mod tests {
 
     fn view(state: BackendState) -> ServiceView {
         let mut router = router();
-        router.services[0].ports[0].backends = vec![backend("n1", state, "")];
+        router.lists[0] = [backend("n1", state, "")].into();
         Status::of(&answers(speaker(), router)).services.remove(0)
     }
 

@@ -16,9 +16,9 @@ use tokio::{net::UnixStream, time::timeout};
 
 use crate::publish::LONG_POLL;
 
-/// Largest answer where nothing else is said: a status of 5,000 Services on 100 nodes is about 100 MB
-/// at worst.
-const BODY: usize = 256 * 1024 * 1024;
+/// Largest answer where nothing else is said: the flows that may be asked for are about 16 MB, a status
+/// of 5,000 Services on 500 nodes is below 8 MB.
+const BODY: usize = 64 * 1024 * 1024;
 /// How long an answer may take: a long poll and a little.
 const PATIENCE: Duration = Duration::from_secs(LONG_POLL.as_secs() + 5);
 

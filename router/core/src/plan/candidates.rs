@@ -52,6 +52,8 @@ pub(super) enum Doubt {
 pub(super) struct Choice {
     /// Backends with their relative weights, ordered by index.
     pub(super) shares: Arc<[(BackendId, u32)]>,
+    /// What the weights have been divided by.
+    pub(super) divisor: u32,
     /// Whether at least one has passed a probe.
     pub(super) confirmed: bool,
     /// When its port is looked at again, because it waits for its first probe.
@@ -81,9 +83,11 @@ pub(super) struct Pools<'a> {
     shared: BTreeMap<(SourceName, Family), Result<Pool, Nobody>>,
 }
 
-struct Pool {
-    candidates: Vec<Candidate>,
-    choice: Choice,
+/// Candidates with who of them is chosen.
+pub(super) struct Pool {
+    /// In the order of their rows.
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) choice: Choice,
 }
 
 impl<'a> Pools<'a> {
@@ -112,28 +116,35 @@ impl<'a> Pools<'a> {
         let pool = self.pool(inputs, service, family)?;
         let own: Vec<(IpAddr, Sight)> = self.probed(inputs, service, claim, family);
         let said = Said::of(inputs, &own);
-        if service.traffic_policy == TrafficPolicy::Cluster && !speaks_of_nodes(&own) {
-            let mut choice = pool.choice.clone();
-            choice.heed(&said);
-            return Ok(choice);
-        }
         let candidates = self.own_candidates(inputs, service, family, pool, &own)?;
-        let mut choice = choose(inputs, self.nodes, &candidates);
+        let mut choice = candidates.map_or_else(
+            || pool.choice.clone(),
+            |candidates| choose(inputs, self.nodes, &candidates),
+        );
         choice.heed(&said);
         Ok(choice)
     }
 
-    /// Every candidate of a port, for people.
-    pub(super) fn candidates(
+    /// What the Services of a source share, where anybody takes new flows.
+    pub(super) fn of(&self, source: &SourceName, family: Family) -> Option<&Pool> {
+        self.shared.get(&(source.clone(), family)).and_then(|pool| pool.as_ref().ok())
+    }
+
+    /// The candidates of a port, for people; `None` where they are those of its source.
+    pub(super) fn own(
         &self,
         inputs: &Inputs<'_>,
         service: &Service,
         claim: PortClaim,
         family: Family,
-    ) -> Result<Vec<Candidate>, Nobody> {
+    ) -> Result<Option<Pool>, Nobody> {
         let pool = self.pool(inputs, service, family)?;
         let own = self.probed(inputs, service, claim, family);
-        self.own_candidates(inputs, service, family, pool, &own)
+        let candidates = self.own_candidates(inputs, service, family, pool, &own)?;
+        Ok(candidates.map(|candidates| {
+            let choice = choose(inputs, self.nodes, &candidates);
+            Pool { candidates, choice }
+        }))
     }
 
     fn pool(
@@ -163,6 +174,7 @@ impl<'a> Pools<'a> {
         sights.filter(|(address, _)| Family::of(*address) == family).collect()
     }
 
+    /// The candidates of a port that has something of its own to say on them.
     fn own_candidates(
         &self,
         inputs: &Inputs<'_>,
@@ -170,7 +182,10 @@ impl<'a> Pools<'a> {
         family: Family,
         pool: &Pool,
         own: &[(IpAddr, Sight)],
-    ) -> Result<Vec<Candidate>, Nobody> {
+    ) -> Result<Option<Vec<Candidate>>, Nobody> {
+        if service.traffic_policy == TrafficPolicy::Cluster && !speaks_of_nodes(own) {
+            return Ok(None);
+        }
         let mut candidates = match service.traffic_policy {
             TrafficPolicy::Cluster => pool.candidates.clone(),
             TrafficPolicy::Local => self.local_candidates(inputs, service, family, pool)?,
@@ -184,7 +199,7 @@ impl<'a> Pools<'a> {
                 }
             }
         }
-        Ok(candidates)
+        Ok(Some(candidates))
     }
 
     /// Nodes with local endpoints: by EndpointSlices where there are any, and by
@@ -304,6 +319,7 @@ fn choose(inputs: &Inputs<'_>, nodes: &Nodes, candidates: &[Candidate]) -> Choic
     let divisor = by_id.values().fold(0, |divisor, weight| gcd(divisor, *weight)).max(1);
     Choice {
         shares: by_id.into_iter().map(|(id, weight)| (id, weight / divisor)).collect(),
+        divisor,
         confirmed: healthy > 0,
         again: None,
     }

@@ -237,7 +237,9 @@ fn draft(
         });
     }
     let (demand, confirmed, again, unserved) = match choice {
-        Ok(Choice { shares, confirmed, again }) => (Demand::Shares(shares), confirmed, again, None),
+        Ok(Choice { shares, confirmed, again, .. }) => {
+            (Demand::Shares(shares), confirmed, again, None)
+        }
         Err(nobody) => (Demand::Nobody, false, None, Some(nobody)),
     };
     let (unserved, refused) = match unserved {

@@ -1,15 +1,18 @@
 //! What people see: every Service with its backends, every node, each with the reason for its state.
 
+mod lists;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use roadstead_model::{
     Family, NodeKey, Protocol,
     local::{
-        Assignment, BackendState, BackendStatus, NodeStatus, PortClaim, PortStatus, RouterService,
-        ServiceServing, Serving,
+        Assignment, Backend, BackendState, Listed, NodeStatus, PortClaim, PortStatus,
+        RouterService, ServiceServing, Serving,
     },
     object::{Service, TrafficPolicy},
     reason::{Condition, ConditionStatus},
@@ -23,12 +26,15 @@ use super::{
     snat::Snats,
 };
 use crate::drain::Cause;
+use lists::{Lists, Tally};
 
 /// The router's part of `roadstead status`.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     /// One entry per Service of the assignments.
     pub services: Vec<RouterService>,
+    /// The nodes that the ports of Services refer to.
+    pub lists: Vec<Arc<[Backend]>>,
     /// One entry per node.
     pub nodes: Vec<NodeStatus>,
 }
@@ -42,15 +48,18 @@ pub fn status(inputs: &Inputs<'_>, plan: &Plan) -> Status {
     let pools = Pools::new(inputs, &nodes);
     let serving: BTreeMap<_, _> =
         plan.services.iter().map(|serving| (&serving.service, serving)).collect();
+    let mut lists = Lists::new(inputs, &pools);
     let services = inputs.assignments.services.iter().map(|assignment| {
-        service_status(inputs, &pools, assignment, serving.get(&assignment.service).copied())
+        let serving = serving.get(&assignment.service).copied();
+        service_status(inputs, &mut lists, assignment, serving)
     });
-    Status { services: services.collect(), nodes: node_statuses(inputs, &nodes) }
+    let services = services.collect();
+    Status { services, lists: lists.into_lists(), nodes: node_statuses(inputs, &nodes) }
 }
 
 fn service_status(
     inputs: &Inputs<'_>,
-    pools: &Pools<'_>,
+    lists: &mut Lists<'_>,
     assignment: &Assignment,
     serving: Option<&ServiceServing>,
 ) -> RouterService {
@@ -58,61 +67,30 @@ fn service_status(
     let ports = assignment.ports.iter().map(|claim| PortStatus {
         protocol: claim.protocol,
         port: claim.port,
-        backends: service.map_or_else(Vec::new, |service| {
-            backend_statuses(inputs, pools, assignment, service, *claim)
-        }),
+        listed: service.map_or_else(Vec::new, |service| listed(lists, assignment, service, *claim)),
     });
     let ports: Vec<PortStatus> = ports.collect();
-    let mut conditions = vec![programmed(serving), backends_healthy(&ports, serving)];
+    let tallies = ports.iter().flat_map(|port| &port.listed).map(|listed| lists.tally(listed));
+    let tally = tallies.fold(Tally::default(), Tally::with);
+    let mut conditions = vec![programmed(serving), backends_healthy(tally, serving)];
     conditions.extend(service.and_then(|service| skipped_ports(service)));
     conditions.extend(service.and_then(|service| client_address(service)));
     RouterService { service: assignment.service.clone(), ports, conditions }
 }
 
-fn backend_statuses(
-    inputs: &Inputs<'_>,
-    pools: &Pools<'_>,
+/// The nodes behind a port: every address of a family has the same.
+fn listed(
+    lists: &mut Lists<'_>,
     assignment: &Assignment,
     service: &Service,
     claim: PortClaim,
-) -> Vec<BackendStatus> {
+) -> Vec<Listed> {
     let Some(node_port) = port_of(service, claim).and_then(|port| servable(port).ok()) else {
         return Vec::new();
     };
-    let mut statuses = Vec::new();
-    // Every address of a family has the same nodes behind it.
     let families: BTreeSet<_> = assignment.addresses.iter().map(|a| Family::of(*a)).collect();
-    for family in families {
-        let candidates = pools.candidates(inputs, service, claim, family).unwrap_or_default();
-        let chosen = pools.choice(inputs, service, claim, family);
-        let weights: BTreeMap<u16, u32> =
-            chosen.iter().flat_map(|choice| choice.shares.iter().copied()).collect();
-        for index in pools.nodes.of(&service.key.source, family) {
-            let row = &pools.nodes.rows[*index];
-            let candidate = candidates.iter().find(|candidate| candidate.row == *index);
-            let weight = row.backend.and_then(|id| weights.get(&id)).copied().unwrap_or(0);
-            statuses.push(backend_status(row, candidate, node_port, weight));
-        }
-    }
-    statuses
-}
-
-fn backend_status(
-    row: &Row,
-    candidate: Option<&Candidate>,
-    port: u16,
-    weight: u32,
-) -> BackendStatus {
-    let (state, reason) = match candidate {
-        Some(candidate) => (candidate.state, candidate_reason(candidate)),
-        None => match node_state(row) {
-            (BackendState::Healthy | BackendState::SlowStart, _) => {
-                (BackendState::Unhealthy, "it has no ready endpoint of this Service".to_owned())
-            }
-            standing => standing,
-        },
-    };
-    BackendStatus { node: row.node.name.clone(), address: row.address, port, state, weight, reason }
+    let listed = families.into_iter().map(|f| lists.listed(service, claim, node_port, f));
+    listed.collect()
 }
 
 fn candidate_reason(candidate: &Candidate) -> String {
@@ -223,18 +201,12 @@ fn programmed(serving: Option<&ServiceServing>) -> Condition {
     }
 }
 
-fn backends_healthy(ports: &[PortStatus], serving: Option<&ServiceServing>) -> Condition {
-    let backends = || ports.iter().flat_map(|port| &port.backends);
-    let count = |wanted: &[BackendState]| {
-        backends().filter(|backend| wanted.contains(&backend.state)).count()
-    };
-    let healthy = count(&[BackendState::Healthy, BackendState::SlowStart]);
-    let in_panic =
-        backends().any(|backend| backend.state == BackendState::Unhealthy && backend.weight > 0);
-    let all = backends().count();
+fn backends_healthy(tally: Tally, serving: Option<&ServiceServing>) -> Condition {
+    let Tally { all, healthy, unknown, panicking } = tally;
+    let in_panic = panicking > 0;
     let message = format!("{healthy} of {all} backends pass their probes");
     let degraded = serving.is_some_and(|serving| serving.serving == Serving::Degraded);
-    let (status, reason) = match (healthy, count(&[BackendState::Unknown])) {
+    let (status, reason) = match (healthy, unknown) {
         _ if degraded || in_panic => (ConditionStatus::False, "Panic"),
         (0, 0) => (ConditionStatus::False, "NoneHealthy"),
         (0, _) => (ConditionStatus::Unknown, "NotProbed"),

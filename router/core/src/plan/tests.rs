@@ -17,6 +17,7 @@ use crate::{
 mod client_address;
 mod duplicates;
 mod families;
+mod listed;
 mod permitted;
 mod ranges;
 mod scale;
@@ -306,7 +307,7 @@ fn a_backend_is_healthy_by_a_probe_of_its_own_family() {
     });
     let (plan, _) = world.settle();
     let told = status(&world.inputs(), &plan);
-    let backends = || told.services[0].ports.iter().flat_map(|port| &port.backends);
+    let backends = || told.services[0].ports.iter().flat_map(|port| port.backends(&told.lists));
     assert_eq!(backends().count(), 4);
     for backend in backends() {
         let healthy = backend.state == BackendState::Healthy;
@@ -593,11 +594,9 @@ fn status_tells_every_backend_with_its_share_and_reason() {
     world.fail_nodes(&[2]);
     let (plan, _) = world.settle();
     let status = status(&world.inputs(), &plan);
-    let told: Vec<(&str, BackendState, u32, &str)> = status.services[0].ports[0]
-        .backends
-        .iter()
-        .map(|b| (&*b.node, b.state, b.weight, &*b.reason))
-        .collect();
+    let backends: Vec<_> = status.services[0].ports[0].backends(&status.lists).collect();
+    let told: Vec<(&str, BackendState, u32, &str)> =
+        backends.iter().map(|b| (&*b.node, b.state, b.weight, &*b.reason)).collect();
     let probe = "the node's probe: no answer in time";
     assert_eq!(
         told,

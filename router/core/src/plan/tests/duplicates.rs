@@ -79,6 +79,6 @@ fn nodes_with_one_address_are_told_by_name() {
             ("n2", BackendState::Healthy, false),
         ]
     );
-    let anode = &status.services[0].ports[0].backends[0];
+    let anode = status.services[0].ports[0].backends(&status.lists).next().unwrap();
     assert_eq!((&*anode.node, anode.weight), ("anode", 0));
 }
