@@ -35,7 +35,8 @@ use crate::{
     control::membership::Membership,
     legs::Surroundings,
     programmed::Heard,
-    release, report,
+    release,
+    report::{self, Known, WHILE_THE_DISK_REFUSES},
     reports::{Decided, Reporter},
     stations::Stations,
     store::{Store, StoreError, Stored},
@@ -44,10 +45,6 @@ use crate::{
 /// Rounds of "released, so somebody waits no longer" in one step. Each round frees at least one
 /// address, and what is left over is done in the next step.
 const ROUNDS: usize = 64;
-
-/// What a disk that refuses means.
-pub(crate) const WHILE_THE_DISK_REFUSES: &str =
-    "what is announced stays, withdrawals go on, what is new waits until the disk takes it";
 
 /// Everything the speaker knows and has decided.
 pub(crate) struct Control {
@@ -220,10 +217,26 @@ impl Control {
             None => self.wanted(&verdict),
             Some(_) => self.only_known(self.wanted(&verdict)),
         };
-        let status = report::status(self, &outcome, &verdict, failed.as_ref());
+        let status = report::status(&self.known(), &outcome, &verdict, failed.as_ref());
         let unsaid = failed.is_none() && !self.report(&status);
         self.status.publish(status);
         Orders { wanted, retry: failed.is_some() || unsaid, next: outcome.next }
+    }
+
+    /// What of all this is told to people.
+    fn known(&self) -> Known<'_> {
+        Known {
+            config: &self.config,
+            pools: &self.pools,
+            snapshot: &self.snapshot,
+            surroundings: &self.surroundings,
+            heard: &self.heard,
+            drained: self.drained,
+            stale_config: self.stale_config.as_deref(),
+            damaged_ledger: self.damaged_ledger.as_deref(),
+            elsewhere: self.membership.role.elsewhere(),
+            group: self.membership.status.as_ref(),
+        }
     }
 
     /// Says on the Services of clusters what was decided; false when the disk refuses.

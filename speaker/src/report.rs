@@ -5,9 +5,10 @@ use std::{
     net::IpAddr,
 };
 
-use roadstead_daemon::{VERSION, state::StateError, words::chain};
+use roadstead_daemon::{VERSION, pools::PoolBook, state::StateError, words::chain};
 use roadstead_model::{
-    Problem, ServiceKey,
+    Problem, ServiceKey, Snapshot,
+    config::Config,
     group::GroupStatus,
     local::{Announced, DaemonStatus, SpeakerService, SpeakerStatus},
     reason::{Condition, ConditionStatus},
@@ -17,10 +18,31 @@ use roadstead_speaker_core::{
     ipam::{Outcome, Refusal},
 };
 
-use crate::control::{Control, WHILE_THE_DISK_REFUSES};
+use crate::{legs::Surroundings, programmed::Heard};
 
 /// Addresses of a pool named as somebody else's before the rest is counted.
 const REFUSALS_NAMED: usize = 5;
+
+/// What a disk that refuses means.
+pub(crate) const WHILE_THE_DISK_REFUSES: &str =
+    "what is announced stays, withdrawals go on, what is new waits until the disk takes it";
+
+/// What the speaker knows and tells, beside what it has decided.
+pub(crate) struct Known<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) pools: &'a PoolBook,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) surroundings: &'a Surroundings,
+    pub(crate) heard: &'a Heard,
+    pub(crate) drained: bool,
+    /// Why the last reload was refused.
+    pub(crate) stale_config: Option<&'a str>,
+    /// What to tell of a ledger that was damaged when this run began.
+    pub(crate) damaged_ledger: Option<&'a str>,
+    /// Who else writes, if anybody.
+    pub(crate) elsewhere: Option<&'a Elsewhere>,
+    pub(crate) group: Option<&'a GroupStatus>,
+}
 
 /// The status before the first step.
 pub(crate) fn nothing_yet() -> SpeakerStatus {
@@ -44,19 +66,19 @@ pub(crate) fn nothing_yet() -> SpeakerStatus {
 
 /// The status after a step.
 pub(crate) fn status(
-    control: &Control,
+    known: &Known<'_>,
     outcome: &Outcome,
     verdict: &Verdict,
     disk: Option<&StateError>,
 ) -> SpeakerStatus {
-    let refused = &control.snapshot.refused;
+    let refused = &known.snapshot.refused;
     let mut held = held(outcome);
     let keys: BTreeSet<&ServiceKey> =
         outcome.conditions.keys().chain(verdict.conditions.keys()).chain(refused.keys()).collect();
     SpeakerStatus {
-        daemon: daemon(control, outcome, disk),
-        sources: control.snapshot.sources.iter().map(|(n, s)| (n.clone(), s.clone())).collect(),
-        problems: problems(control),
+        daemon: daemon(known, outcome, disk),
+        sources: known.snapshot.sources.iter().map(|(n, s)| (n.clone(), s.clone())).collect(),
+        problems: problems(known),
         services: keys
             .into_iter()
             .map(|key| {
@@ -66,14 +88,14 @@ pub(crate) fn status(
             .collect(),
         pools: outcome.pools.clone(),
         reservations: outcome.reservations.clone(),
-        drained: control.drained,
-        group: control.membership.status.clone(),
+        drained: known.drained,
+        group: known.group.cloned(),
     }
 }
 
 /// What the sources say that is wrong, and what of it is not taken.
-fn problems(control: &Control) -> Vec<Problem> {
-    control.snapshot.problems.iter().cloned().chain(control.pools.problems()).collect()
+fn problems(known: &Known<'_>) -> Vec<Problem> {
+    known.snapshot.problems.iter().cloned().chain(known.pools.problems()).collect()
 }
 
 /// What each Service holds.
@@ -120,39 +142,39 @@ fn object_refused(why: &str, held: &[IpAddr]) -> Condition {
     Condition::new("Allocated", status, "ObjectRefused", message)
 }
 
-fn daemon(control: &Control, outcome: &Outcome, disk: Option<&StateError>) -> DaemonStatus {
+fn daemon(known: &Known<'_>, outcome: &Outcome, disk: Option<&StateError>) -> DaemonStatus {
     let mut conditions = Vec::new();
     if let Some(error) = disk {
         let message = format!("{}; {WHILE_THE_DISK_REFUSES}", chain(error));
         conditions.push(wrong("StateWritten", "DiskRefuses", message));
     }
-    if let Some(message) = &control.damaged_ledger {
-        conditions.push(wrong("LedgerWhole", "Damaged", message.clone()));
+    if let Some(message) = known.damaged_ledger {
+        conditions.push(wrong("LedgerWhole", "Damaged", message.to_owned()));
     }
-    if let Some(why) = &control.stale_config {
-        conditions.push(wrong("ConfigurationCurrent", "ReloadRefused", why.clone()));
+    if let Some(why) = known.stale_config {
+        conditions.push(wrong("ConfigurationCurrent", "ReloadRefused", why.to_owned()));
     }
-    if control.config.speaker.require_ready && !control.heard.connected {
+    if known.config.speaker.require_ready && !known.heard.connected {
         let message =
             "roadstead-router does not answer on its local socket; what is announced stays";
         conditions.push(wrong("RouterConnected", "NoAnswer", message.into()));
     }
-    conditions.extend(legs_found(control));
-    conditions.extend(control.membership.status.as_ref().and_then(group_complete));
-    conditions.extend(passive(control));
+    conditions.extend(legs_found(known));
+    conditions.extend(known.group.and_then(group_complete));
+    conditions.extend(passive(known));
     conditions.extend(outcome.passed_over.iter().map(|(pool, refusals)| used(pool, refusals)));
     DaemonStatus {
         name: "speaker".into(),
         version: VERSION.into(),
-        ready: control.snapshot.is_complete(),
-        generation: control.snapshot.generation,
+        ready: known.snapshot.is_complete(),
+        generation: known.snapshot.generation,
         conditions,
     }
 }
 
 /// Every interface that is named is wanted: one that is missing is waited for, and told.
-fn legs_found(control: &Control) -> Option<Condition> {
-    let (named, host) = (&control.config.speaker.interfaces, &control.surroundings);
+fn legs_found(known: &Known<'_>) -> Option<Condition> {
+    let (named, host) = (&known.config.speaker.interfaces, &known.surroundings);
     if host.legs.is_empty() {
         let message = "no interface to announce on: see [speaker] interfaces";
         return Some(wrong("LegsFound", "NoLeg", message.into()));
@@ -165,8 +187,8 @@ fn legs_found(control: &Control) -> Option<Condition> {
 }
 
 /// A host that this one was never told of serves the same cluster.
-fn passive(control: &Control) -> Option<Condition> {
-    let Some(Elsewhere::Stranger(by)) = control.membership.role.elsewhere() else { return None };
+fn passive(known: &Known<'_>) -> Option<Condition> {
+    let Some(Elsewhere::Stranger(by)) = known.elsewhere else { return None };
     let message = format!(
         "{by} holds the Lease roadstead-writer of this cluster: this host assigns and announces nothing; \
          name both hosts in [group], or take the cluster out of one's sources"
