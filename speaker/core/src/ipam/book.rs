@@ -47,6 +47,8 @@ pub(super) struct Taking<'a> {
     pub(super) kind: VipKind,
     pub(super) service: &'a ServiceKey,
     pub(super) terms: &'a Terms<'a>,
+    /// [`Hold::recalled`].
+    pub(super) recalled: bool,
 }
 
 /// What of a request an address is held under: the object may be gone or edited when it matters.
@@ -211,6 +213,7 @@ impl Book {
                 share_with: None,
                 host: None,
                 reservation: None,
+                recalled: taking.recalled,
                 leaving: false,
             };
             entry.holders.insert(service.clone(), Box::new(hold));

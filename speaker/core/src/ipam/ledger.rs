@@ -84,6 +84,9 @@ pub struct Hold {
     pub host: Option<Arc<str>>,
     /// The reservation under which the address is kept when the Service goes.
     pub reservation: Option<Arc<str>>,
+    /// The object's status named it when it was taken: whoever answers for it on the wire may be the load
+    /// balancer before us, so that a conflict is waited out and never moves it.
+    pub recalled: bool,
     /// The Service has left and only waits for the address to fall silent (S5).
     pub leaving: bool,
 }

@@ -275,7 +275,7 @@ impl<'a> Run<'_, 'a> {
         }
         let objection = view
             .refuses(wish.service)
-            .or_else(|| self.search.objection(wish, view, address))
+            .or_else(|| self.search.objection(self.book, wish, view, address))
             .or_else(|| self.estranged(wish, view, address))
             .or_else(|| self.portless(wish, address));
         objection.map_or(Fit::Fits, Fit::Objection)
@@ -333,7 +333,8 @@ impl<'a> Run<'_, 'a> {
         let Some((_, view)) = self.search.pools.containing(address) else { return };
         let (pool, kind) = (&view.pool.name, kind(view));
         let service = &wish.service.key;
-        self.book.take(&Taking { address, pool, kind, service, terms });
+        let recalled = wish.service.status_addresses.contains(&address);
+        self.book.take(&Taking { address, pool, kind, service, terms, recalled });
         // Ports it had there before it left are claimed anew with the others.
         self.book.keep_ports(address, service, &BTreeSet::new());
         self.search.note_taken(address, service);

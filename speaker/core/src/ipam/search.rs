@@ -72,6 +72,17 @@ impl Quest<'_, '_> {
     fn service(&self) -> &ServiceKey {
         &self.wish.service.key
     }
+
+    /// Whether only the object's status remembers that the Service has the address. The load balancer
+    /// that wrote it may still answer for it.
+    fn recalls(&self, address: IpAddr) -> bool {
+        self.wish.service.status_addresses.contains(&address)
+            && self.book.live_in(self.service(), Family::of(address)).is_empty()
+    }
+}
+
+fn is_conflict(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::ConflictOnWire { .. })
 }
 
 impl<'a> Search<'a> {
@@ -175,9 +186,10 @@ impl<'a> Search<'a> {
         let (_, view) = self.pools.get(id).ok_or_else(absent)?;
         let left_by_itself = quest.book.hold(address, quest.service()).is_some();
         let bar = if left_by_itself {
-            self.objection(quest.wish, view, address)
+            self.objection(quest.book, quest.wish, view, address)
         } else {
             let bar = self.surroundings.bar(view, address);
+            let bar = bar.filter(|bar| !(is_conflict(bar) && quest.recalls(address)));
             bar.or_else(|| self.kept_from(quest, view, address))
         };
         let policy = view.pool.sharing;
@@ -260,6 +272,7 @@ impl<'a> Search<'a> {
     /// neighbours that turn up later never move it.
     pub(super) fn objection(
         &self,
+        book: &Book,
         wish: &Wish<'_>,
         view: &PoolView<'_>,
         address: IpAddr,
@@ -267,7 +280,9 @@ impl<'a> Search<'a> {
         if view.is_reserved(address) {
             return Some(Refusal::AddressReserved { address, pool: view.pool.name.clone() });
         }
-        if wish.service.request.addresses.contains(&address) {
+        let hold = book.hold(address, &wish.service.key);
+        let is_recalled = hold.is_some_and(|hold| hold.recalled);
+        if is_recalled || wish.service.request.addresses.contains(&address) {
             return None;
         }
         self.surroundings.conflict(address, Some(Stage::Probing))

@@ -59,6 +59,8 @@ struct FileHold {
     host: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reservation: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    recalled: bool,
     leaving: bool,
 }
 
@@ -192,13 +194,23 @@ impl FileHold {
             share_with: hold.share_with.clone(),
             host: hold.host.clone(),
             reservation: hold.reservation.clone(),
+            recalled: hold.recalled,
             leaving: hold.leaving,
         }
     }
 
     fn checked(self, address: IpAddr) -> Result<(ServiceKey, Hold), LedgerError> {
-        let Self { service, since, ports, sharing_key, share_with, host, reservation, leaving } =
-            self;
+        let Self {
+            service,
+            since,
+            ports,
+            sharing_key,
+            share_with,
+            host,
+            reservation,
+            recalled,
+            leaving,
+        } = self;
         let listed = ports.len();
         let ports: BTreeSet<_> = ports.into_iter().collect();
         if ports.len() != listed {
@@ -207,7 +219,8 @@ impl FileHold {
         if let Some(port) = ports.iter().find(|p| p.port == 0 || p.protocol == Protocol::Sctp) {
             return Err(LedgerError::ImpossiblePort { address, service, port: *port });
         }
-        let hold = Hold { since, ports, sharing_key, share_with, host, reservation, leaving };
+        let hold =
+            Hold { since, ports, sharing_key, share_with, host, reservation, recalled, leaving };
         Ok((service, hold))
     }
 }

@@ -243,6 +243,38 @@ fn a_cluster_that_is_taken_over_keeps_every_address() {
     assert_eq!(order, ["192.0.2.10", "192.0.2.11", "192.0.2.12", "192.0.2.13"]);
 }
 
+/// The load balancer that is replaced answers for its addresses until it is stopped.
+#[test]
+fn an_address_that_is_taken_over_is_waited_for_while_another_answers_for_it() {
+    let mut world = world(&[address_pool("lan", &["192.0.2.10-192.0.2.13"])]);
+    let had =
+        |name: &str, address| Service { status_addresses: vec![ip(address)], ..service(name) };
+    // One is found before it is taken, the other when it is probed for its Service.
+    world.conflict("192.0.2.10", Stage::Probing);
+    world.put(had("a", "192.0.2.10")).put(had("b", "192.0.2.11")).run();
+    world.conflict("192.0.2.11", Stage::Probing);
+    for restart in [false, true] {
+        let outcome = if restart { world.restart().settle() } else { world.run() };
+        assert_eq!(["a", "b"].map(|name| world.live(name).join("")), ["192.0.2.10", "192.0.2.11"]);
+        assert_eq!(said(&outcome, "a").1, "ConflictOnWire");
+        assert_eq!(said(&outcome, "b").1, "ConflictOnWire");
+    }
+    world.conflicts.clear();
+    let outcome = world.run();
+    assert_eq!(said(&outcome, "a").1, "Allocated");
+    assert_eq!(world.live("b"), ["192.0.2.11"]);
+}
+
+/// What was assigned here and then written to the status is nothing that another had before.
+#[test]
+fn an_address_of_our_own_choice_gives_way_although_the_status_has_it() {
+    let mut world = world(&[address_pool("lan", &["192.0.2.10-192.0.2.13"])]);
+    world.put(service("a")).run();
+    world.edit("a", |service| service.status_addresses = vec![ip("192.0.2.10")]);
+    world.conflict("192.0.2.10", Stage::Probing).run();
+    assert_eq!(world.live("a"), ["192.0.2.11"]);
+}
+
 #[test]
 fn an_address_is_announced_where_an_advertisement_selects_one_of_its_services() {
     let on = |name: &str, interface: &str, tier: &str| L2Advertisement {

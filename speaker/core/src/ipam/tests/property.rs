@@ -276,7 +276,14 @@ fn newcomers_are_welcome(
     let after = holds(world);
     for ((address, service), hold) in after.iter().filter(|(held, _)| !before.contains_key(*held)) {
         let pool = pool_of(world, *address).expect("a pool");
-        assert!(!is_barred(world, pool, *address), "{service} was given the barred {address}");
+        assert!(!is_nobodys(world, pool, *address), "{service} was given the barred {address}");
+        let is_first = !before.iter().any(|((held, of), hold)| {
+            of == service && !hold.leaving && held.is_ipv4() == address.is_ipv4()
+        });
+        let status = &world.snapshot.services[service].status_addresses;
+        let may_wait = hold.recalled && is_first && status.contains(address);
+        let is_claimed = world.conflicts.contains_key(address);
+        assert!(!is_claimed || may_wait, "{service} was given {address}, which another has");
         assert!(!pool.drain, "{service} was given {address} of a pool that drains");
         let object = &world.snapshot.services[service];
         // Beside one who is there, or came back to what is its own, others may be.
@@ -361,12 +368,16 @@ fn pool_of(world: &World, address: IpAddr) -> Option<&Pool> {
     world.pools.iter().find(|pool| pool.addresses.iter().any(|range| range.contains(address)))
 }
 
-/// Whether an address is handed out to nobody.
+/// Whether an address is handed out to nobody who looks for one.
 fn is_barred(world: &World, pool: &Pool, address: IpAddr) -> bool {
+    is_nobodys(world, pool, address) || world.conflicts.contains_key(&address)
+}
+
+/// Whether an address is handed out to nobody at all.
+fn is_nobodys(world: &World, pool: &Pool, address: IpAddr) -> bool {
     pool.reserved.iter().any(|range| range.contains(address))
         || (pool.avoid_buggy_ips && address == ip("198.51.100.0"))
         || world.snapshot.nodes.values().any(|node| node.addresses.contains(&address))
-        || world.conflicts.contains_key(&address)
 }
 
 /// Whether a Service could move to an address right now, by the letter of the rules.
