@@ -7,7 +7,7 @@ use roadstead_model::{
     object::{Endpoint, Namespace, Node, Service},
 };
 
-use super::metallb::{MetalLbKind, Part};
+use super::metallb::{kind::MetalLbKind, part::Part};
 
 /// Identity of an object within its source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,9 +4,9 @@
 mod advertisement;
 mod bfd;
 mod community;
-mod kind;
+pub(super) mod kind;
 mod known;
-mod part;
+pub(super) mod part;
 mod peer;
 mod pool;
 #[cfg(test)]
