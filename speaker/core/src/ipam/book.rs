@@ -15,7 +15,7 @@ use roadstead_model::{
 
 use super::{
     ledger::{Entry, Hold, Ledger},
-    memory::{Memory, ReservationKey},
+    memory::{MOST_KEPT, Memory, ReservationKey},
 };
 
 /// The ledger with its indexes.
@@ -296,13 +296,24 @@ impl Book {
         name: Option<&Arc<str>>,
         now: u64,
     ) {
-        let memory = &mut self.ledger.memory;
-        match name {
+        match name.filter(|_| self.may_keep(address, service)) {
             Some(name) => {
-                memory.keep(address, &reservation(service, name));
+                self.ledger.memory.keep(address, &reservation(service, name));
             }
-            None => memory.release(address, service, now),
+            None => self.ledger.memory.release(address, service, now),
         }
+    }
+
+    /// Whether an address that a Service leaves may be kept for its namespace: not beyond what one may
+    /// have (a known name takes other addresses each time that it comes), and not while another
+    /// namespace is served there, whose address it is as well (S6).
+    fn may_keep(&self, address: IpAddr, service: &ServiceKey) -> bool {
+        let is_own = |other: &ServiceKey| {
+            (&other.source, &other.namespace) == (&service.source, &service.namespace)
+        };
+        let mut others = self.entry(address).into_iter().flat_map(|entry| entry.holders.keys());
+        others.all(is_own)
+            && self.ledger.memory.kept_for(&service.source, &service.namespace) < MOST_KEPT
     }
 
     /// Forgets releases whose cool-down is over.

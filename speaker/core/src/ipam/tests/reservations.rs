@@ -181,3 +181,38 @@ fn what_is_kept_in_no_pool_any_more_is_not_waited_for() {
     world.put(reserving("web", "front")).run();
     assert_eq!(world.live("web"), ["198.51.100.1"]);
 }
+
+/// A tenant that comes again and again under one name, each time for other addresses.
+#[test]
+fn one_name_keeps_no_more_than_a_namespace_may() {
+    let mut world = World::new([lan(200)]);
+    for round in 0..10_u8 {
+        let first = 10 + round * 16;
+        let addresses: Vec<String> = (first..first + 16).map(|n| format!("192.0.2.{n}")).collect();
+        let mut service = reserving("prod/evil", "front");
+        service.request.addresses = addresses.iter().map(|text| ip(text)).collect();
+        world.put(service).settle();
+        world.delete("prod/evil").settle();
+    }
+    let outcome = world.run();
+    let kept: usize = outcome.reservations.iter().map(|it| it.addresses.len()).sum();
+    assert!(kept <= super::super::memory::MOST_KEPT, "{kept}");
+}
+
+/// Who was let in on an address does not keep it from those who let it in.
+#[test]
+fn a_neighbour_that_goes_keeps_nothing_from_those_who_stay() {
+    let across = Pool { sharing: Sharing::KeyAcrossNamespaces, ..lan(3) };
+    let mut world = World::new([across]);
+    world.put(keyed("shop/web", "k", 80)).run();
+    let mut guest = keyed("evil/guest", "k", 81);
+    guest.request.reservation = Some("mine".into());
+    world.put(guest).run();
+    assert_eq!(world.live("evil/guest"), world.live("shop/web"));
+    world.delete("evil/guest").settle();
+    world.put(keyed("shop/api", "k", 82)).run();
+    assert_eq!(world.live("shop/api"), ["192.0.2.10"], "one more of the tenant's own");
+    world.delete("shop/api").delete("shop/web").settle();
+    world.put(keyed("shop/web", "k", 80)).run();
+    assert_eq!(world.live("shop/web"), ["192.0.2.10"]);
+}
