@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use roadstead_model::{ServiceKey, Snapshot, SourceName};
+use roadstead_model::{ServiceKey, Snapshot, SourceName, object::MAX_ADDRESSES};
 use roadstead_speaker_core::ipam::Lookup;
 use tokio::{
     sync::watch,
@@ -30,6 +30,9 @@ const AT_ONCE: usize = 8;
 const MOST_OF_NAMESPACE: usize = 8;
 /// Names in all.
 const MOST: usize = 512;
+/// Addresses of one name: as many as one Service may hold. Whose zone it is may say thousands, which
+/// would be compared for each Service that asks for the name (S6, S7).
+const MOST_ADDRESSES: usize = 2 * MAX_ADDRESSES;
 
 /// What names resolve to.
 pub(crate) type Names = BTreeMap<Arc<str>, Lookup>;
@@ -70,7 +73,17 @@ pub(crate) fn wanted(snapshot: &Snapshot) -> Wanted {
 /// In its words.
 pub(crate) async fn resolve(name: Arc<str>) -> Result<BTreeSet<IpAddr>, String> {
     let found = tokio::net::lookup_host((&*name, 0)).await.map_err(|error| error.to_string())?;
-    let addresses: BTreeSet<_> = found.map(|address| address.ip().to_canonical()).collect();
+    usable(found.map(|address| address.ip()))
+}
+
+fn usable(found: impl Iterator<Item = IpAddr>) -> Result<BTreeSet<IpAddr>, String> {
+    let mut addresses = BTreeSet::new();
+    for address in found {
+        addresses.insert(address.to_canonical());
+        if addresses.len() > MOST_ADDRESSES {
+            return Err(format!("it has more than {MOST_ADDRESSES} addresses"));
+        }
+    }
     if addresses.is_empty() { Err("it has no address".to_owned()) } else { Ok(addresses) }
 }
 

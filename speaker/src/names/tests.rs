@@ -129,3 +129,12 @@ fn a_namespace_that_asks_for_names_without_end_takes_none_from_others() {
     assert!(wanted.followed.contains("b.example.org"));
     assert_eq!(wanted.too_many.len(), MOST_OF_NAMESPACE);
 }
+
+#[test]
+fn a_name_has_some_addresses_and_not_thousands() {
+    let all = |count: u32| (0..count).map(|n| IpAddr::V4((0xc612_0000 + n).into()));
+    assert_eq!(usable(all(2).chain(all(2))).unwrap().len(), 2);
+    assert_eq!(usable(all(32)).unwrap().len(), 32);
+    assert!(usable(all(33)).unwrap_err().contains("more than 32"));
+    assert!(usable(all(0)).unwrap_err().contains("no address"));
+}

@@ -8,7 +8,7 @@ use roadstead_model::{
     object::Service, selector::Labels,
 };
 
-use super::refusal::{Exclusion, Refusal};
+use super::refusal::{self, Exclusion, Refusal};
 
 /// Position of a pool in the order of the file.
 pub(super) type PoolId = usize;
@@ -106,7 +106,7 @@ impl<'a> Pools<'a> {
         let named = closed.iter().filter_map(|(_, view)| {
             view.exclusion(service).map(|why| (view.pool.name.clone(), why))
         });
-        Err(Refusal::PoolNotAllowed { pools: named.collect() })
+        Err(Refusal::PoolNotAllowed { pools: refusal::some(named) })
     }
 }
 

@@ -7,6 +7,15 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 use roadstead_model::{Family, NodeKey, ServiceKey, local::PortClaim, object::ServicePort};
 
+/// Pools that a refusal names before the rest is left out: each of thousands of Services may be refused
+/// by each of thousands of pools (S7).
+const NAMED: usize = 20;
+
+/// As many as a refusal keeps: those that are named, and one that tells of more.
+pub(super) fn some<T>(all: impl IntoIterator<Item = T>) -> Vec<T> {
+    all.into_iter().take(NAMED.saturating_add(1)).collect()
+}
+
 /// Why one wish of a Service is not met. Every variant is a word of its own in conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -349,12 +358,8 @@ impl Refusal {
                 write!(f, "there is no pool `{pool}`; the pools are {}", quoted(known))
             }
             Self::PoolNotAllowed { pools } => {
-                let each = pools.iter().map(|(pool, why)| format!("pool `{pool}` {why}"));
-                write!(
-                    f,
-                    "no pool is open to this service: {}",
-                    each.collect::<Vec<_>>().join(", ")
-                )
+                let each = in_words(pools, |(pool, why)| format!("pool `{pool}` {why}"));
+                write!(f, "no pool is open to this service: {each}")
             }
             Self::OnRequestOnly { pools } => write!(
                 f,
@@ -366,8 +371,8 @@ impl Refusal {
                 write!(f, "there is no {family} address in {}", quoted(pools))
             }
             Self::PoolExhausted { family, pools, reserved } => {
-                let each = pools.iter().map(|(pool, size)| format!("`{pool}` ({size} in all)"));
-                write!(f, "no free {family} address in {}", each.collect::<Vec<_>>().join(", "))?;
+                let each = in_words(pools, |(pool, size)| format!("`{pool}` ({size} in all)"));
+                write!(f, "no free {family} address in {each}")?;
                 match reserved {
                     0 => Ok(()),
                     kept => write!(f, "; reservations keep {kept} that nobody holds"),
@@ -449,11 +454,10 @@ impl Refusal {
                  of pool `{pool}` is over"
             ),
             Self::PoolCoolingDown { family, pools } => {
-                let each = pools.iter().map(|(pool, count)| format!("`{pool}` ({count})"));
+                let each = in_words(pools, |(pool, count)| format!("`{pool}` ({count})"));
                 write!(
                     f,
-                    "no free {family} address before one that was released has cooled down: {}",
-                    each.collect::<Vec<_>>().join(", ")
+                    "no free {family} address before one that was released has cooled down: {each}"
                 )
             }
             other => other.about_names(f),
@@ -552,7 +556,12 @@ fn listed(addresses: &[IpAddr]) -> String {
 }
 
 fn quoted(pools: &[Arc<str>]) -> String {
-    pools.iter().map(|pool| format!("`{pool}`")).collect::<Vec<_>>().join(", ")
+    in_words(pools, |pool| format!("`{pool}`"))
+}
+
+fn in_words<T>(pools: &[T], word: impl Fn(&T) -> String) -> String {
+    let more = (pools.len() > NAMED).then(|| "and more".to_owned());
+    pools.iter().take(NAMED).map(word).chain(more).collect::<Vec<_>>().join(", ")
 }
 
 fn names(ports: &[PortName]) -> String {

@@ -17,7 +17,7 @@ use super::{
     book::Book,
     pools::{PoolId, PoolView, Pools},
     quota::Charges,
-    refusal::Refusal,
+    refusal::{self, Refusal},
     request::{Request, Wish},
     reservations::{Claim, Reservations},
     sharing,
@@ -156,10 +156,10 @@ impl<'a> Search<'a> {
         if let Some(address) = self.left_before(quest, &had) {
             return Ok(address);
         }
-        let names: Vec<_> = self.views(&new).map(|(_, view)| view.pool.name.clone()).collect();
+        let names = refusal::some(self.views(&new).map(|(_, view)| view.pool.name.clone()));
         let open = self.views(&new).filter(|(_, view)| view.has(quest.family));
         let (draining, new): (Vec<_>, Vec<_>) = open.partition(|(_, view)| view.pool.drain);
-        let draining: Vec<_> = draining.iter().map(|(_, view)| view.pool.name.clone()).collect();
+        let draining = refusal::some(draining.iter().map(|(_, view)| view.pool.name.clone()));
         let new: Vec<_> = new.into_iter().map(|(id, _)| id).collect();
         if new.is_empty() && draining.is_empty() {
             return Err(Refusal::FamilyNotAvailable { family: quest.family, pools: names });
@@ -299,7 +299,7 @@ impl<'a> Search<'a> {
         let known: Vec<_> = names.iter().filter_map(|name| self.named(name, source)).collect();
         if known.is_empty() {
             let all = self.pools.iter().map(|(_, view)| view.pool.name.clone());
-            return Err(Refusal::NoSuchPool { pool: first.clone(), known: all.collect() });
+            return Err(Refusal::NoSuchPool { pool: first.clone(), known: refusal::some(all) });
         }
         Ok(Some(known))
     }
@@ -342,9 +342,8 @@ impl<'a> Search<'a> {
                 let why = |(_, view): &(PoolId, &PoolView<'_>)| {
                     view.exclusion(service).map(|why| (view.pool.name.clone(), why))
                 };
-                return Err(Refusal::PoolNotAllowed {
-                    pools: closed.iter().filter_map(why).collect(),
-                });
+                let pools = refusal::some(closed.iter().filter_map(why));
+                return Err(Refusal::PoolNotAllowed { pools });
             }
             let open: Vec<_> = open.into_iter().map(|(id, _)| id).collect();
             return Ok((open.clone(), open));
@@ -353,7 +352,7 @@ impl<'a> Search<'a> {
         let auto: Vec<_> =
             open.iter().filter(|(_, view)| view.pool.auto_assign).map(|(id, _)| *id).collect();
         if auto.is_empty() {
-            let pools = open.iter().map(|(_, view)| view.pool.name.clone()).collect();
+            let pools = refusal::some(open.iter().map(|(_, view)| view.pool.name.clone()));
             return Err(Refusal::OnRequestOnly { pools });
         }
         Ok((open.into_iter().map(|(id, _)| id).collect(), auto))

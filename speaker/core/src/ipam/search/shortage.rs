@@ -9,7 +9,12 @@ use std::{
 use roadstead_model::{Family, config::Sharing};
 
 use super::{
-    super::{book::Book, pools::PoolId, refusal::Refusal, sharing},
+    super::{
+        book::Book,
+        pools::PoolId,
+        refusal::{self, Refusal},
+        sharing,
+    },
     Quest, Search,
 };
 
@@ -37,17 +42,18 @@ impl Search<'_> {
             .find_map(|address| sharing::collision(quest.book, quest.wish, address));
         let withheld = self.withheld_in(quest, pools);
         let cooling = withheld.iter().filter(|(_, held)| held.cooling > 0);
-        let cooling: Vec<_> = cooling.map(|(pool, held)| (pool.clone(), held.cooling)).collect();
+        let cooling = refusal::some(cooling.map(|(pool, held)| (pool.clone(), held.cooling)));
         if !cooling.is_empty() {
             return Refusal::PoolCoolingDown { family: quest.family, pools: cooling };
         }
         let family = quest.family;
         collision.unwrap_or_else(|| Refusal::PoolExhausted {
             family,
-            pools: self
-                .views(pools)
-                .map(|(_, view)| (view.pool.name.clone(), self.surroundings.usable(view, family)))
-                .collect(),
+            pools: refusal::some(
+                self.views(pools).map(|(_, view)| {
+                    (view.pool.name.clone(), self.surroundings.usable(view, family))
+                }),
+            ),
             reserved: withheld.iter().map(|(_, held)| held.reserved).sum(),
         })
     }

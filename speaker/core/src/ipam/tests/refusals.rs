@@ -332,3 +332,23 @@ fn name_without_address() {
     world.put(named("web", "web.example.org")).resolve("web.example.org", &["2001:db8::1"]);
     refused(&mut world, "NameWithoutAddress", &["web.example.org", "IPv4"]);
 }
+
+/// Each of many Services may be refused by each of many pools.
+#[test]
+fn a_refusal_names_some_of_many_pools() {
+    let pools = (0..200_u8).map(|n| Pool {
+        namespaces: vec!["other".into()],
+        ..pool(&format!("pool-{n}"), &[&format!("192.0.2.{n}")])
+    });
+    let mut world = World::new(pools);
+    let mut named = service("b");
+    named.request.pool = Some("none".into());
+    let outcome = world.put(service("a")).put(named).run();
+    for (name, words) in
+        [("a", "no pool is open to this service"), ("b", "there is no pool `none`")]
+    {
+        let told = &condition(&outcome, name).message;
+        assert!(told.starts_with(words) && told.ends_with(", and more"), "{told}");
+        assert!(told.len() < 1_500, "{told}");
+    }
+}
