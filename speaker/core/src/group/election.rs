@@ -18,6 +18,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::message::MAX_COUNTER;
+
 /// A member by its place in the order of rank; 0 goes first.
 pub type Rank = usize;
 
@@ -132,7 +134,7 @@ impl Election {
             me,
             others: others.map(|rank| (rank, Peer::default())).collect(),
             role: Role::Starting,
-            term: stored.term,
+            term: stored.term.min(MAX_COUNTER),
             stored,
             version: stored.version,
             fit: true,
@@ -350,7 +352,8 @@ impl Election {
             return Role::Follower { writer: None };
         }
         if self.role != Role::Starting || !self.wrote_last() {
-            self.term = self.term.saturating_add(1);
+            // Beyond that nobody would understand us, and each of us would write alone.
+            self.term = self.term.saturating_add(1).min(MAX_COUNTER);
         }
         Role::Writer { term: self.term }
     }

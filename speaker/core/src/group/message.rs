@@ -9,7 +9,7 @@ use super::{Heartbeat, Rank, Standing, Version};
 use crate::ipam::{Ledger, LedgerError};
 
 /// Terms and editions stay below this, so that every JSON reader gets them whole (RFC 8259 section 6).
-const MAX_COUNTER: u64 = 1 << 53;
+pub(super) const MAX_COUNTER: u64 = 1 << 53;
 
 /// Why bytes are no message.
 #[derive(Debug, thiserror::Error)]

@@ -192,6 +192,28 @@ fn whoever_meets_a_member_with_another_key_does_not_begin_to_write() {
     }
 }
 
+/// One that had the key has said the newest term that there is: the others understand one another still.
+#[test]
+fn a_term_beyond_all_counting_parts_nobody() {
+    let now = Instant::now();
+    let (mut first, mut second) = (fresh(0, now), fresh(1, now));
+    let last = follows(MAX_COUNTER, None, Version::default());
+    first.handle_heartbeat(1, last, now);
+    second.handle_heartbeat(0, last, now);
+    let later = now + GRACE * 2;
+    pass(&mut first, now, later);
+    pass(&mut second, now, later);
+    let heard = |of: &Election| {
+        let said = of.heartbeat(later).encode(|_| None);
+        Heartbeat::decode(&said, |_| None).expect("a heartbeat that is understood")
+    };
+    let said = [heard(&first), heard(&second)];
+    first.handle_heartbeat(1, said[1], later);
+    second.handle_heartbeat(0, said[0], later);
+    assert_eq!(first.role(), Role::Writer { term: MAX_COUNTER });
+    assert_eq!(second.role(), Role::Follower { writer: Some(0) });
+}
+
 #[test]
 fn a_drained_writer_hands_over_where_there_is_another() {
     let now = Instant::now();
