@@ -1,6 +1,7 @@
 //! What people see: every Service with its backends, every node, each with the reason for its state.
 
 mod lists;
+mod reasons;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,13 +21,13 @@ use roadstead_model::{
 
 use super::{
     Inputs, Plan, backends,
-    candidates::{Candidate, Doubt, Pools},
-    nodes::{Nodes, Row, Standing},
+    candidates::Pools,
+    nodes::Nodes,
     serving::{port_of, servable},
     snat::Snats,
 };
-use crate::drain::Cause;
 use lists::{Lists, Tally};
+use reasons::node_state;
 
 /// The router's part of `roadstead status`.
 #[derive(Clone, Debug, Default)]
@@ -91,40 +92,6 @@ fn listed(
     let families: BTreeSet<_> = assignment.addresses.iter().map(|a| Family::of(*a)).collect();
     let listed = families.into_iter().map(|f| lists.listed(service, claim, node_port, f));
     listed.collect()
-}
-
-fn candidate_reason(candidate: &Candidate) -> String {
-    match candidate.cause {
-        Some(Doubt::Node(failure)) => format!("the node's probe: {failure}"),
-        Some(Doubt::Port(failure)) => format!("the probe of the NodePort: {failure}"),
-        Some(Doubt::Local(failure)) => format!("the probe of healthCheckNodePort: {failure}"),
-        None => match candidate.state {
-            BackendState::Unknown => "not probed yet".to_owned(),
-            BackendState::SlowStart => format!("weight at {} %", candidate.percent),
-            BackendState::Healthy | BackendState::Unhealthy | BackendState::Draining => {
-                String::new()
-            }
-        },
-    }
-}
-
-fn node_state(row: &Row) -> (BackendState, String) {
-    match &row.standing {
-        Standing::Refused(reason) | Standing::Unreachable(reason) => {
-            (BackendState::Unhealthy, reason.clone())
-        }
-        Standing::Draining(Cause::Ordered) => {
-            (BackendState::Draining, "drained by an operator".to_owned())
-        }
-        Standing::Draining(Cause::Excluded) => (
-            BackendState::Draining,
-            "labelled node.kubernetes.io/exclude-from-external-load-balancers".to_owned(),
-        ),
-        Standing::Usable(sight) => {
-            let reason = sight.failure.map_or_else(String::new, |failure| failure.to_string());
-            (sight.state, reason)
-        }
-    }
 }
 
 /// One line per node: the best of its addresses, with what stands against the others.

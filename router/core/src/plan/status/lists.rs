@@ -12,7 +12,7 @@ use roadstead_model::{
     object::Service,
 };
 
-use super::{candidate_reason, node_state};
+use super::reasons::{candidate_reason, node_state};
 use crate::plan::{
     Inputs,
     candidates::{Candidate, Pool, Pools},
