@@ -14,6 +14,7 @@
 
 mod backends;
 mod candidates;
+mod clients;
 mod entries;
 mod frontends;
 mod nodes;

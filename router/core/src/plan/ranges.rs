@@ -2,13 +2,9 @@
 //! whole under a new index before a frontend turns to it, so that no client is let in or cut off by
 //! a half-written one.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use ipnet::IpNet;
-use roadstead_model::Family;
 
 use super::{
     Inputs,
@@ -48,23 +44,6 @@ pub(super) fn assign(inputs: &Inputs<'_>, drafts: &mut [Draft]) -> BTreeSet<(Ran
         draft.ranges = Some(id);
     }
     wanted.into_iter().flat_map(|(id, nets)| nets.into_iter().map(move |net| (id, net))).collect()
-}
-
-/// The ranges for clients of an address, who are of its family. The program knows an IPv4 client by its
-/// v4-mapped address, which a short IPv6 prefix (`::/0`) would contain. Where none is left nobody is
-/// allowed: the one range is of a source that cannot be answered.
-pub(super) fn of_family(nets: &[IpNet], vip: IpAddr) -> BTreeSet<IpNet> {
-    let family = Family::of(vip);
-    let own: BTreeSet<IpNet> =
-        nets.iter().filter(|net| Family::of(net.addr()) == family).map(IpNet::trunc).collect();
-    if !own.is_empty() {
-        return own;
-    }
-    let nobody: IpAddr = match family {
-        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
-        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    BTreeSet::from([nobody.into()])
 }
 
 fn installed(inputs: &Inputs<'_>) -> Sets {

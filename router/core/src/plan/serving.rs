@@ -20,7 +20,7 @@ use roadstead_model::{
 use super::{
     Inputs,
     candidates::{Choice, Nobody, Pools},
-    ranges,
+    clients,
 };
 use crate::maps::{BackendId, Frontend, FrontendKey, RangeSetId, TableId, VipEntry};
 
@@ -253,7 +253,7 @@ fn draft(
         affinity_seconds: affinity_seconds(service),
         allowed: match &service.source_ranges {
             SourceRanges::Any => Allowed::Everybody,
-            SourceRanges::Only(nets) => Allowed::Only(ranges::of_family(nets, key.address)),
+            SourceRanges::Only(nets) => Allowed::Only(clients::of_family(nets, key.address)),
         },
         demand,
         confirmed,
