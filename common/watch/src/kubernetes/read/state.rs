@@ -10,9 +10,10 @@
 //!
 //! # Doubt and its end
 //! The doubt of a list ends when events have made its objects and ours the same, when another list
-//! (there is one each minute or so, as long as it is doubted) is not doubtful, or by an operator's order ([`State::confirm`]). An API that cannot be reached is
-//! doubt as well, which ends when it answers and which no order ends: nobody has said anything that
-//! could be believed. A cluster that is given up is taken out of the configuration.
+//! (there is one each minute or so, as long as it is doubted) is not doubtful, or by an operator's
+//! order ([`State::confirm`]). An API that cannot be reached is doubt as well, which ends when it
+//! answers and which no order ends: nobody has said anything that could be believed. A cluster that is
+//! given up is taken out of the configuration.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
