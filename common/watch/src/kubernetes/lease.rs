@@ -132,30 +132,38 @@ impl Keeper {
         }
     }
 
-    /// One look, and a renewal where one is due.
+    /// Looks at it, and once more where somebody else was quicker to take it.
     async fn look(&mut self, access: &Access) {
+        let _ = self.looked(access).await || self.looked(access).await;
+    }
+
+    /// One look, and a renewal where one is due; false where another wrote meanwhile. It is this host's
+    /// only once the server has said so: two that begin at once must not both take it for theirs.
+    async fn looked(&mut self, access: &Access) -> bool {
         let object = match ask(access, Method::GET, None).await {
             Ok(object) => object,
-            Err(failure) => return self.unknown(&failure.to_string()),
+            Err(failure) => {
+                self.unknown(&failure.to_string());
+                return true;
+            }
         };
         self.told = None;
         let wanted = *self.wanted.borrow();
         let (view, put) = self.book.judge(&object, wanted, Instant::now());
+        if put {
+            let renewed = self.book.renewed(object, Timestamp::now());
+            match ask(access, Method::PUT, Some(renewed)).await {
+                Ok(_) => self.book.put(Instant::now()),
+                Err(Failure::Refused { code: 409, .. }) => return false,
+                Err(failure) => self.tell(&failure.to_string()),
+            }
+        }
         self.view.send_if_modified(|before| {
             let changed = *before != view;
             *before = view;
             changed
         });
-        if !put {
-            return;
-        }
-        let renewed = self.book.renewed(object, Timestamp::now());
-        match ask(access, Method::PUT, Some(renewed)).await {
-            Ok(_) => self.book.put(Instant::now()),
-            // Somebody else was quicker: the next look tells who.
-            Err(Failure::Refused { code: 409, .. }) => {}
-            Err(failure) => self.tell(&failure.to_string()),
-        }
+        true
     }
 
     /// What was seen before stands: an API server that is away says nothing about any host.
@@ -190,7 +198,11 @@ async fn ask(access: &Access, method: Method, body: Option<Value>) -> Result<Val
         .map_err(|error| broken(&error))?;
     let answer = send(access, request, PATIENCE).await?;
     let text = whole(answer, MOST, PATIENCE).await?;
-    serde_json::from_slice(&text).map_err(|error| broken(&error))
+    let object: Value = serde_json::from_slice(&text).map_err(|error| broken(&error))?;
+    match object["spec"].is_object() || object["spec"].is_null() {
+        true if object.is_object() => Ok(object),
+        _ => Err(Failure::Broken("no Lease".to_owned())),
+    }
 }
 
 /// What is concluded from looks at the Lease.

@@ -1,8 +1,9 @@
 //! One object of the API → what is kept of it, by the rules that manifests follow too.
 
-use std::{cmp::Reverse, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, cmp::Reverse, path::PathBuf, sync::Arc};
 
 use roadstead_model::{Location, Problem, SourceName, object::Service, problem::Severity};
+use serde::Deserialize;
 
 use super::{json, observed::Observed, version::Version};
 use crate::objects::{
@@ -87,7 +88,10 @@ impl Converter {
     /// # Errors
     /// When it is no JSON, or cannot be named.
     pub(in crate::kubernetes) fn change(&self, kind: Kind, text: &str) -> Result<Change, NoObject> {
-        let node = json::tree(text)?;
+        let node = match json::tree(text) {
+            Ok(node) => node,
+            Err(error) => return self.unread(kind, text, &error),
+        };
         let Value::Map(entries) = &node.value else {
             return Err(NoObject::Nameless);
         };
@@ -117,6 +121,29 @@ impl Converter {
         Ok(Change { id, kept, version, seen })
     }
 
+    /// An object that has a name and is more than is read: refused, and no matter of any other (S6).
+    fn unread(&self, kind: Kind, text: &str, why: &serde_json::Error) -> Result<Change, NoObject> {
+        let Named { metadata, spec } = serde_json::from_str(text)?;
+        let NamedMeta { name, namespace, resource_version } = metadata;
+        let namespace = if namespace.is_empty() { "default" } else { &namespace };
+        let id = identified(kind, namespace, &name).ok_or(NoObject::Nameless)?;
+        let mut report = Report::new(
+            &self.place,
+            format!("{} {namespace}/{name}", kind.as_str()),
+            Origin::ApiServer,
+        );
+        report.error(0, &format!("cannot be read: {why}"));
+        let problems = report.into_problems();
+        let location = Location { file: Arc::clone(&self.place), line: 0 };
+        let content = Content::Refused { reason: first_error(&problems) };
+        let is_meant = kind != Kind::Service || spec.kind == "LoadBalancer";
+        let kept = is_meant.then(|| Kept {
+            item: Item { id: id.clone(), location, content },
+            problems: worst(problems),
+        });
+        Ok(Change { id, kept, version: Version::new(&resource_version), seen: None })
+    }
+
     fn adapt(&self, service: &mut Service, seen: Option<&Observed>) {
         if self.is_written {
             service.guarded = seen.is_some_and(Observed::is_guarded);
@@ -131,6 +158,33 @@ impl Converter {
     }
 }
 
+/// What is read of an object that is too much to be read whole.
+#[derive(Deserialize)]
+struct Named<'t> {
+    #[serde(borrow)]
+    metadata: NamedMeta<'t>,
+    #[serde(default)]
+    spec: NamedSpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NamedMeta<'t> {
+    #[serde(borrow)]
+    name: Cow<'t, str>,
+    #[serde(borrow, default)]
+    namespace: Cow<'t, str>,
+    #[serde(borrow, default)]
+    resource_version: Cow<'t, str>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NamedSpec {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
 /// Whether it is one that is asked for: servers before 1.30 cannot select Services by their type.
 fn is_meant(kind: Kind, node: &Node<'_>) -> bool {
     kind != Kind::Service || text_at(node, &["spec", "type"]) == Some("LoadBalancer")
@@ -143,8 +197,13 @@ pub(in crate::kubernetes) fn place_of(source: &SourceName) -> PathBuf {
 
 /// Which object it is, whatever else is wrong with it: the API server vouches for names.
 fn identity(kind: Kind, node: &Node<'_>) -> Option<ObjectId> {
-    let name: Arc<str> = text_at(node, &["metadata", "name"]).filter(|it| !it.is_empty())?.into();
-    let namespace = || text_at(node, &["metadata", "namespace"]).unwrap_or("default").into();
+    let namespace = text_at(node, &["metadata", "namespace"]).unwrap_or("default");
+    identified(kind, namespace, text_at(node, &["metadata", "name"])?)
+}
+
+fn identified(kind: Kind, namespace: &str, name: &str) -> Option<ObjectId> {
+    let name: Arc<str> = Some(name).filter(|it| !it.is_empty())?.into();
+    let namespace = || namespace.into();
     Some(match kind {
         Kind::Service => ObjectId::Service(namespace(), name),
         Kind::Node => ObjectId::Node(name),
@@ -203,6 +262,24 @@ mod tests {
         let kept = read.kept.expect("kept");
         assert!(matches!(kept.item.content, Content::Good(Object::Service(_))));
         assert_eq!(kept.problems, []);
+    }
+
+    #[test]
+    fn an_object_of_too_many_values_is_refused_by_name_and_ends_nothing() {
+        let many = "0,".repeat(json::MAX_VALUES);
+        let spec = format!(r#"{{"type": "LoadBalancer", "novel": [{many}0]}}"#);
+        let read = service(&spec);
+        assert_eq!(read.id, ObjectId::Service("shop".into(), "web".into()));
+        assert_eq!(read.version, Version::new("7"));
+        let kept = read.kept.expect("kept");
+        assert!(matches!(kept.item.content, Content::Refused { .. }));
+        assert!(
+            kept.problems[0].message.contains("more than 300000 values"),
+            "{:?}",
+            kept.problems
+        );
+        let other = service(&spec.replace("LoadBalancer", "ClusterIP"));
+        assert!(other.kept.is_none(), "none of ours");
     }
 
     #[test]

@@ -292,9 +292,9 @@ impl Reflector {
             Failure::Refused { code, .. } => {
                 matches!(code, 400 | 422) && !failure.is_unselectable()
             }
-            Failure::Broken(_) => true,
+            Failure::Broken(_) | Failure::TooBig(_) => true,
             Failure::Unreachable(_) => self.backoff.failures() >= FAILURES,
-            Failure::TooBig(_) | Failure::WentBack => false,
+            Failure::WentBack => false,
         }
     }
 

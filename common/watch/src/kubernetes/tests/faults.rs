@@ -298,13 +298,24 @@ async fn pages_that_are_too_large_are_asked_for_in_smaller_ones() {
     assert_eq!(lab.until_current().await.services.len(), 9);
 }
 
+/// What a tenant can write is at most 1.5 MiB in etcd, of which JSON makes up to six times as much.
+#[tokio::test]
+async fn the_largest_object_of_a_tenant_holds_up_nobody() {
+    let (api, mut lab) = three().await;
+    let mut large = service("large", 5);
+    large["metadata"]["annotations"] = json!({"note": "y".repeat(9 << 20)});
+    api.change(|world| world.apply(SERVICES, large));
+    api.change(|world| world.apply(SERVICES, service("victim", 6)));
+    lab.until_service("victim").await;
+}
+
 #[tokio::test]
 async fn an_event_larger_than_any_object_is_refused_and_takes_nothing_away() {
     let (api, mut lab) = three().await;
     let mut monster = service("monster", 5);
     monster["metadata"]["annotations"] = json!({"note": "y".repeat(MAX_EVENT + 1)});
     api.change(|world| world.apply(SERVICES, monster));
-    let doubt = lab.until_doubt("says more than 4194304 bytes at once").await;
+    let doubt = lab.until_doubt("says more than 12582912 bytes at once").await;
     assert_eq!(names(&doubt), ["a", "b", "c"]);
 }
 

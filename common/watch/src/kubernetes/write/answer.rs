@@ -28,8 +28,11 @@ impl Answer {
     /// What a failure means. The words are those of apimachinery: of an apply with the uid of an
     /// object that is not there (409), or is another one (422), and of RBAC (403).
     pub(super) fn of(failure: &Failure) -> Self {
-        let Failure::Refused { code, message, .. } = failure else {
-            return Self::failed(failure, true);
+        let (code, message) = match failure {
+            Failure::Refused { code, message, .. } => (code, message),
+            // It answered, and to this one so: no other Service waits for that.
+            Failure::TooBig(_) | Failure::Broken(_) => return Self::failed(failure, false),
+            Failure::Unreachable(_) | Failure::WentBack => return Self::failed(failure, true),
         };
         match code {
             404 => Self::Gone,
