@@ -81,6 +81,14 @@ impl Quest<'_, '_> {
     }
 }
 
+/// Whether a Service of the same namespace lives on an address.
+fn lives_on(book: &Book, service: &ServiceKey, address: IpAddr) -> bool {
+    let holders = book.entry(address).into_iter().flat_map(|entry| &entry.holders);
+    let of_namespace =
+        |key: &ServiceKey| key.source == service.source && key.namespace == service.namespace;
+    holders.into_iter().any(|(key, hold)| !hold.leaving && of_namespace(key))
+}
+
 fn is_conflict(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::ConflictOnWire { .. })
 }
@@ -247,14 +255,16 @@ impl<'a> Search<'a> {
         let charges = self.charges.get_or_insert_with(|| Charges::of(quest.book, &self.pools));
         let counted = charges.counted(id, service);
         let counts = |address: &IpAddr| counted.is_some_and(|all| all.contains(address));
-        if counts(&address) {
+        // One that is only being left counts no less for whoever joins it.
+        if lives_on(quest.book, service, address) {
             return None;
         }
+        let own = usize::from(counts(&address));
         let in_pool =
             |address: &&IpAddr| self.pools.containing(**address).map(|it| it.0) == Some(id);
         let chosen = quest.chosen.iter().filter(in_pool).filter(|a| !counts(a)).count();
         let going = quest.going.iter().filter(|a| counts(a) && is_alone(quest.book, service, **a));
-        let used = counted.map_or(0, BTreeSet::len) + chosen - going.count();
+        let used = (counted.map_or(0, BTreeSet::len) + chosen).saturating_sub(going.count() + own);
         let namespace = format!("{}/{}", service.source, service.namespace);
         let is_over = u32::try_from(used).is_ok_and(|used| used < allowed);
         (!is_over).then_some(Refusal::QuotaExceeded { pool, namespace, used, allowed })

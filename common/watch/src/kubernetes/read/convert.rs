@@ -132,7 +132,7 @@ impl Converter {
             format!("{} {namespace}/{name}", kind.as_str()),
             Origin::ApiServer,
         );
-        report.error(0, &format!("cannot be read: {why}"));
+        report.error(0, format!("cannot be read: {why}"));
         let problems = report.into_problems();
         let location = Location { file: Arc::clone(&self.place), line: 0 };
         let content = Content::Refused { reason: first_error(&problems) };

@@ -46,6 +46,24 @@ fn namespaces_of_two_sources_are_two() {
     assert_eq!(said(&outcome, "web").1, "Allocated");
 }
 
+/// Who moves leaves an address behind for a while: another of its namespace must not move in there
+/// and make it three for good.
+#[test]
+fn an_address_that_is_being_left_is_no_room_beside_the_quota() {
+    let pool = Pool { quota: most(2), sharing: Sharing::WhenFull, ..lan(3) };
+    let mut world = World::new([pool]);
+    world.put(service("a")).put(service("b")).put(service("c")).run();
+    assert!(world.live("c").is_empty());
+    let mut moved = asking("b", &["192.0.2.12"]);
+    moved.ports = vec![tcp(81)];
+    world.put(moved).run();
+    assert_eq!(
+        (world.live("b"), world.leaving("b")),
+        (vec!["192.0.2.12".into()], vec!["192.0.2.11".into()])
+    );
+    assert_eq!(world.live("c"), ["192.0.2.12"], "beside one who stays, not where one leaves");
+}
+
 #[test]
 fn an_address_that_a_namespace_shares_counts_once() {
     let mut world = limited(most(1), 5);
