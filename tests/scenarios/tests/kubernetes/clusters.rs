@@ -1,7 +1,7 @@
 //! Two clusters at once, each with its own API server, nodes and rights: what happens to one is its
 //! own matter (S6).
 //!
-//! Input: two sources; the same Service in both; one API server killed, and flooded with objects.
+//! Input: two sources; the same Service in both; one API server killed.
 //! Output: each gets addresses of its own; the other's changes are followed at once, and `status`
 //! names the one in doubt.
 
