@@ -16,8 +16,8 @@ use roadstead_model::{
     ServiceKey, Snapshot, SourceName,
     config::{Config, SourceKind},
     local::{Assignments, PortClaim, SpeakerService, SpeakerStatus},
-    object::{LOAD_BALANCER_CLASS, Service, ServicePort, TrafficPolicy},
-    reason::{Condition, ConditionStatus},
+    object::{LOAD_BALANCER_CLASS, Service, ServicePort},
+    reason,
     report::{Cleaned, Ingress, PortStatus, Reports, ServiceReport},
     snapshot::SourceState,
 };
@@ -159,7 +159,7 @@ fn services(
             ports: ports.iter().map(|port| port_status(snapshot, key, port, &claims)).collect(),
         };
         let mut conditions = service.conditions.clone();
-        conditions.extend(object.and_then(client_address));
+        conditions.extend(object.and_then(reason::client_address));
         let report = ServiceReport {
             uid: object.and_then(|object| object.uid.clone()),
             holds: holding.contains(key),
@@ -200,14 +200,6 @@ fn port_status(
         Some(_) => Some("PortConflict"),
     };
     PortStatus { port: port.port, protocol: port.protocol, error: error.map(Arc::from) }
-}
-
-/// What a nat costs whoever asked for the client's address.
-fn client_address(service: &Service) -> Option<Condition> {
-    let message = "externalTrafficPolicy: Local chooses nodes with local endpoints; under nat they see \
-                   this load balancer's address, not the client's";
-    (service.traffic_policy == TrafficPolicy::Local)
-        .then(|| Condition::new("ClientAddressPreserved", ConditionStatus::False, "Nat", message))
 }
 
 #[cfg(test)]

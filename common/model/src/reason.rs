@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::object::{Service, TrafficPolicy};
+
 /// A condition of a Service, in the form of Kubernetes' `metav1.Condition`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Condition {
@@ -42,3 +44,18 @@ pub enum ConditionStatus {
 /// Message of `Programmed` (reason `Pending`) while the nodes may well answer, and nobody has yet at
 /// the NodePorts of the Service.
 pub const NO_PROBE_PASSED: &str = "no probe of a backend has passed yet";
+
+/// Full NAT hides the client from the node and the pod: from policy Local, which promises its address,
+/// and from kube-proxy's own affinity, which goes by it.
+pub fn client_address(service: &Service) -> Option<Condition> {
+    let local = (service.traffic_policy == TrafficPolicy::Local).then_some(
+        "externalTrafficPolicy Local chooses nodes with ready endpoints, but pods see an address of this edge host",
+    );
+    let affinity = service.affinity.map(|_| {
+        "sessionAffinity ClientIP keeps a client on its node, but kube-proxy there sees an address of this edge host and may send all clients to one pod"
+    });
+    let touched: Vec<&str> = local.into_iter().chain(affinity).collect();
+    let message = format!("mode nat replaces the client's address: {}", touched.join("; "));
+    (!touched.is_empty())
+        .then(|| Condition::new("ClientAddressPreserved", ConditionStatus::False, "Nat", message))
+}

@@ -84,26 +84,8 @@ pub(crate) fn service(name: &str, ports: &[(Protocol, u16, Option<u16>)]) -> Ser
 /// One pool of these ranges.
 pub(crate) fn pool(ranges: &[(&str, &str)]) -> config::Pool {
     let range = |(first, last): &(&str, &str)| AddressRange::new(ip(first), ip(last)).unwrap();
-    config::Pool {
-        name: "lan".into(),
-        addresses: ranges.iter().map(range).collect(),
-        reserved: Vec::new(),
-        auto_assign: true,
-        priority: None,
-        namespaces: Vec::new(),
-        namespace_selectors: Vec::new(),
-        service_selectors: Vec::new(),
-        avoid_buggy_ips: false,
-        announce: config::Announce { l2: true, bgp: false },
-        interfaces: None,
-        sharing: config::Sharing::Off,
-        host_addresses: false,
-        drain: false,
-        cool_down: Duration::ZERO,
-        quota: config::Quota::default(),
-        source: None,
-        advertisements: None,
-    }
+    let addresses = ranges.iter().map(range).collect();
+    config::Pool { sharing: config::Sharing::Off, ..config::Pool::new("lan", addresses) }
 }
 
 pub(crate) fn router() -> config::Router {

@@ -146,26 +146,8 @@ pub(crate) fn world() -> World {
 
 /// A pool with nothing special to it.
 pub(crate) fn pool(addresses: &str) -> config::Pool {
-    config::Pool {
-        name: "lan".into(),
-        addresses: vec![addresses.parse().unwrap()],
-        reserved: Vec::new(),
-        auto_assign: true,
-        priority: None,
-        namespaces: Vec::new(),
-        namespace_selectors: Vec::new(),
-        service_selectors: Vec::new(),
-        avoid_buggy_ips: false,
-        announce: config::Announce { l2: true, bgp: false },
-        interfaces: None,
-        sharing: config::Sharing::Off,
-        host_addresses: false,
-        drain: false,
-        cool_down: Duration::ZERO,
-        quota: config::Quota::default(),
-        source: None,
-        advertisements: None,
-    }
+    let addresses = vec![addresses.parse().unwrap()];
+    config::Pool { sharing: config::Sharing::Off, ..config::Pool::new("lan", addresses) }
 }
 
 fn router() -> config::Router {

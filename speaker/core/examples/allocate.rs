@@ -9,7 +9,7 @@ use std::{
 
 use roadstead_model::{
     Family, Protocol, ServiceKey, Snapshot, SourceName,
-    config::{Announce, Pool, Quota, Sharing},
+    config::{Pool, Quota},
     object::{AddressRequest, Families, Service, ServicePort, SourceRanges, TrafficPolicy},
     snapshot::SourceState,
 };
@@ -52,26 +52,9 @@ fn timed(allocator: &mut Allocator, pool: &Pool, snapshot: &Snapshot) -> Duratio
 }
 
 fn pool(addresses: &str, quota: Quota) -> Pool {
-    Pool {
-        name: "lan".into(),
-        addresses: vec![addresses.parse().expect("a prefix")],
-        reserved: Vec::new(),
-        auto_assign: true,
-        priority: None,
-        namespaces: Vec::new(),
-        namespace_selectors: Vec::new(),
-        service_selectors: Vec::new(),
-        avoid_buggy_ips: true,
-        announce: Announce { l2: true, bgp: false },
-        interfaces: None,
-        sharing: Sharing::Key,
-        host_addresses: false,
-        source: None,
-        advertisements: None,
-        drain: false,
-        cool_down: Duration::from_secs(600),
-        quota,
-    }
+    let addresses = vec![addresses.parse().expect("a prefix")];
+    let cool_down = Duration::from_secs(600);
+    Pool { avoid_buggy_ips: true, cool_down, quota, ..Pool::new("lan", addresses) }
 }
 
 fn snapshot() -> Snapshot {

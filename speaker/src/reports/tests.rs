@@ -2,7 +2,11 @@
 
 use std::fs;
 
-use roadstead_model::{Protocol, object::AddressRequest, report::IpMode};
+use roadstead_model::{
+    Protocol,
+    object::{AddressRequest, TrafficPolicy},
+    report::IpMode,
+};
 
 use super::*;
 use crate::control::tests::Machine;

@@ -15,8 +15,8 @@ use roadstead_model::{
         Assignment, Backend, BackendState, Listed, NodeStatus, PortClaim, PortStatus,
         RouterService, ServiceServing, Serving,
     },
-    object::{Service, TrafficPolicy},
-    reason::{Condition, ConditionStatus},
+    object::Service,
+    reason::{self, Condition, ConditionStatus},
 };
 
 use super::{
@@ -75,7 +75,7 @@ fn service_status(
     let tally = tallies.fold(Tally::default(), Tally::with);
     let mut conditions = vec![programmed(serving), backends_healthy(tally, serving)];
     conditions.extend(service.and_then(|service| skipped_ports(service)));
-    conditions.extend(service.and_then(|service| client_address(service)));
+    conditions.extend(service.and_then(|service| reason::client_address(service)));
     RouterService { service: assignment.service.clone(), ports, conditions }
 }
 
@@ -198,19 +198,4 @@ fn skipped_ports(service: &Service) -> Option<Condition> {
     let message = reasons.join("; ");
     (!reasons.is_empty())
         .then(|| Condition::new("PortsServed", ConditionStatus::False, reason, message))
-}
-
-/// Full NAT hides the client from the node and the pod: from policy Local, which promises its address,
-/// and from kube-proxy's own affinity, which goes by it.
-fn client_address(service: &Service) -> Option<Condition> {
-    let local = (service.traffic_policy == TrafficPolicy::Local).then_some(
-        "externalTrafficPolicy Local chooses nodes with ready endpoints, but pods see an address of this edge host",
-    );
-    let affinity = service.affinity.map(|_| {
-        "sessionAffinity ClientIP keeps a client on its node, but kube-proxy there sees an address of this edge host and may send all clients to one pod"
-    });
-    let touched: Vec<&str> = local.into_iter().chain(affinity).collect();
-    let message = format!("mode nat replaces the client's address: {}", touched.join("; "));
-    (!touched.is_empty())
-        .then(|| Condition::new("ClientAddressPreserved", ConditionStatus::False, "Nat", message))
 }

@@ -3,7 +3,8 @@
 //!
 //! Input: MetalLB's objects by kubectl, a Service whose status MetalLB has written; later edits that
 //! are wrong. Output: what `roadstead migrate metallb` and `roadstead status` say.
-//! On the wire: the Service answers at the address that its status had, and goes on to.
+//! On the wire: the Service answers at the address that its status had, and goes on to; while another
+//! still answers for it, it is waited for.
 
 use std::{fs, net::IpAddr, path::Path};
 
@@ -116,7 +117,12 @@ fn taken_over(world: &mut Watched) -> Result<(Admitted, Both)> {
     let said = would_keep_all(world, &admitted)?;
     ensure!(said.contains("same     IPAddressPool lan"), "{said}");
     ensure!(said.contains("same     Service default/web: 192.0.2.33, 2001:db8:1::133"), "{said}");
+    // MetalLB's speaker answers on for a while.
+    let near = world.lab.near()?;
+    near.ip(&format!("addr add {}/32 dev lo", GIVEN[0]))?;
     configure(world, &admitted, "metallb = true", "")?;
+    world.edge.wait_reason("default/web", "ConflictOnWire", SOON)?;
+    near.ip(&format!("addr del {}/32 dev lo", GIVEN[0]))?;
     let web = world.served("web")?;
     for address in GIVEN.map(str::parse::<IpAddr>) {
         let address = address.context("an address")?;

@@ -12,22 +12,27 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use roadstead_lab::{edge::DaemonName, eventually, kube::Fault};
+use roadstead_scenarios::Both;
 
 use super::watched::{SOON, Watched, all_answered, faulty, watched};
 
 /// What `status` says of the fault; nothing where it is none of its business.
 type Told = Option<&'static str>;
+/// A fault, and the Service that is made meanwhile.
+type Meeting = (Fault, Told, &'static str);
 
-fn meets(world: &mut Watched, fault: Fault, told: Told, name: &str) -> Result<()> {
+fn meets(world: &mut Watched, web: Both, (fault, told, name): Meeting) -> Result<()> {
     world.faults()?.set(fault);
     if let Some(why) = told {
         world.wait_for_doubt(why)?;
     }
     // What nobody hears of now is followed afterwards.
     world.expose(name)?;
+    world.is_announced(web)?;
     world.faults()?.set(Fault::None);
     world.served(name)?;
-    world.wait_for_certainty()
+    world.wait_for_certainty()?;
+    world.is_announced(web)
 }
 
 /// Late answers, 429 with Retry-After, 500, 503, half answers: one after the other.
@@ -43,9 +48,8 @@ fn errors_and_slowness_lose_nothing_and_are_made_up_for() -> Result<()> {
             (Fault::Refuses(503, None), Some("answers 503: the lab says so"), "away"),
             (Fault::Truncates, Some("the API server at https://"), "cut"),
         ];
-        for (fault, told, name) in faults {
-            meets(world, fault, told, name)?;
-            world.is_announced(web)?;
+        for meeting in faults {
+            meets(world, web, meeting)?;
         }
         all_answered(loads)
     })

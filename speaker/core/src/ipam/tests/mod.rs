@@ -26,7 +26,7 @@ use std::{
 
 use roadstead_model::{
     Family, NodeKey, Protocol, ServiceKey, Snapshot, SourceName,
-    config::{Announce, Beneficiary, Pool, Quota, Reservation, Selector, Sharing},
+    config::{Beneficiary, Pool, Quota, Reservation, Selector, Sharing},
     local::PortClaim,
     object::{AddressRequest, Families, Node, Service, ServicePort, SourceRanges, TrafficPolicy},
     reason::{Condition, ConditionStatus},
@@ -202,26 +202,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn pool(name: &str, addresses: &[&str]) -> Pool {
-    Pool {
-        name: name.into(),
-        addresses: addresses.iter().map(|text| text.parse().expect("a range")).collect(),
-        reserved: Vec::new(),
-        auto_assign: true,
-        priority: None,
-        namespaces: Vec::new(),
-        namespace_selectors: Vec::new(),
-        service_selectors: Vec::new(),
-        avoid_buggy_ips: false,
-        announce: Announce { l2: true, bgp: false },
-        interfaces: None,
-        sharing: Sharing::Key,
-        host_addresses: false,
-        source: None,
-        advertisements: None,
-        drain: false,
-        cool_down: Duration::ZERO,
-        quota: Quota::default(),
-    }
+    Pool::new(name, addresses.iter().map(|text| text.parse().expect("a range")).collect())
 }
 
 /// One IPv4 pool `lan` of `size` addresses from 192.0.2.10 on.

@@ -23,7 +23,11 @@ fn an_excluded_node_gets_nothing_new_and_a_cordoned_one_goes_on() -> Result<()> 
         kubectl.run(&["label", "node", "node2", &format!("{EXCLUDE}-")])?;
         app.first_hops(&[1, 2])?;
         kubectl.run(&["cordon", "node2"])?;
+        // The cordon has been heard of when what was said after it is served.
+        let after = nodes.serve("cordoned-after", &[1])?;
+        after.first_hops(&[1, 2])?;
         app.first_hops(&[1, 2])?;
+        after.end()?;
         running.all_answered()?;
         app.end()
     })
